@@ -1,0 +1,73 @@
+# One line a target: `make` alone prints them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+DOVETAIL := python -m dovetail
+
+.PHONY: help setup run test test-all check format sources params adopt ui doctor bench lock clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/ready sources ## Make the environment and the example's operational database
+
+# Remade when the lock changes, so that what is installed is what is locked.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, this is %s: make PYTHON=python3.13 setup" % sys.version.split()[0])'
+	@echo "Setting up .venv (once, some minutes) …"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+sources: .venv/ready ## Fill the database that stands for the airline's operational system
+	@python scripts/operational_system.py
+
+run: setup ## Run the whole loop once on real data: pipeline, gate, scoring, summary
+	@$(DOVETAIL) mend
+	@dvc repro
+	@$(DOVETAIL) promote || test $$? -eq 2
+	@$(DOVETAIL) score
+	@$(DOVETAIL) summary
+
+test: setup ## Run the tests
+	@python -m pytest -q -n 2 -m "not slow"
+
+test-all: setup ## Run all tests, the slow ones too: the pipeline end to end, faults, servers
+	@python -m pytest -q -n 2
+
+check: setup ## Lint, types and layers
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports --no-cache
+
+format: setup ## Put the code in its one format
+	@ruff check --fix --quiet .
+	@ruff format .
+
+params: setup ## params.yaml := conf/; ends a DVC experiment in the workspace
+	@$(DOVETAIL) params
+
+adopt: setup ## conf/ := the experiment in params.yaml
+	@$(DOVETAIL) adopt
+
+ui: setup ## Open MLflow's UI on this machine: compare runs, promote models
+	@mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $${PORT:-5000} \
+	  --allowed-hosts 127.0.0.1:$${PORT:-5000},localhost:$${PORT:-5000}
+
+doctor: setup ## Say what is in order, what is not, and what to type
+	@$(DOVETAIL) doctor
+
+bench: setup ## Measure the pipeline beside a plain script that does the same work
+	@python benchmarks/pipeline.py
+
+lock: setup ## Lock the newest versions that pyproject.toml allows
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean: ## Remove what the pipeline made (not the environment, not MLflow's records)
+	@rm -rf data models reports plots metrics predictions .runs

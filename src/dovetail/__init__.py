@@ -1,0 +1,1 @@
+"""Dovetail: the joints between DVC, Feast, MLflow, Evidently and Hydra."""

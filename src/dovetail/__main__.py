@@ -1,0 +1,118 @@
+"""python -m dovetail STEP key=value ...: one table of steps; a step's module is imported when it runs."""
+
+import difflib
+import importlib
+import os
+import sys
+import time
+
+from dovetail.errors import DovetailError, SettingsError, WorkspaceError
+
+STEPS = {
+    "stages": {
+        "config": "compose conf/ into params.yaml",
+        "ingest": "read the sources into typed Parquet",
+        "validate": "check each source against its contract",
+        "featurize": "compute the feature tables and the label rows",
+        "assemble": "join what was known at each label row's moment, and split by time",
+        "train": "train a model and its references, recorded as an MLflow run",
+        "evaluate": "measure them on the holdout, overall and by slice",
+        "register": "make the run a model version, alias challenger",
+        "drift": "compare the newest full month with the training part",
+    },
+    "operations": {
+        "promote": "put the challenger in the champion's place, if the gate lets it",
+        "score": "predict the newest rows with the champion",
+        "mend": "make again what a receipt names and MLflow has lost",
+        "summary": "say what the last run made, and where to look",
+        "doctor": "check versions, paths, DVC and MLflow",
+    },
+    "settings": {
+        "params": "params.yaml := conf/, whatever it held",
+        "adopt": "conf/ := the experiment in params.yaml",
+    },
+}
+# These work on params.yaml itself, so they cannot start from it as the others do.
+ON_PARAMS = {
+    "config": "dovetail.settings.params",
+    "params": "dovetail.settings.params",
+    "adopt": "dovetail.settings.adoption",
+}
+# Set before any tool is imported: one time zone everywhere (Feast writes local time), and nobody is told of our runs.
+ENVIRONMENT = {
+    "TZ": "UTC",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "FEAST_TELEMETRY": "False",
+    "FEAST_USAGE": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def usage() -> str:
+    """The table of steps, by group."""
+    groups = [
+        f"{group}\n" + "".join(f"  {name:<10} {text}\n" for name, text in steps.items())
+        for group, steps in STEPS.items()
+    ]
+    return "\n".join(
+        [
+            "python -m dovetail STEP [key=value ...]\n",
+            *groups,
+            "All settings of a step, and how to override them:  python -m dovetail STEP --help",
+        ]
+    )
+
+
+def run(name: str, arguments: list[str]) -> None:
+    """Runs one step of the table.
+
+    Raises:
+        SettingsError: there is no such step.
+        WorkspaceError: this Python has not got the packages that Dovetail needs.
+    """
+    group = next((group for group, steps in STEPS.items() if name in steps), None)
+    if group is None:
+        known = [step for steps in STEPS.values() for step in steps]
+        near = difflib.get_close_matches(name, known, n=3)
+        raise SettingsError(
+            f"there is no step '{name[:40]}'",
+            where="on the command line.",
+            expected=f"Did you mean {' or '.join(near)}?" if near else "",
+            todo="See all steps:  python -m dovetail --help",
+        )
+    try:
+        module = importlib.import_module(ON_PARAMS.get(name, "dovetail.settings.entrypoint"))
+    except ModuleNotFoundError as error:
+        raise WorkspaceError(
+            f"the package '{error.name}' is not installed",
+            where=f"in {sys.executable}.",
+            todo="Activate the project's environment:  . .venv/bin/activate",
+        ) from error
+    if name in ON_PARAMS:
+        from dovetail.settings.workspace import find_root
+
+        print(getattr(module, name)(find_root()))
+    else:
+        module.run(f"dovetail.{group}.{name}", arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 when it worked, 1 after an error, 2 when the gate refused, 130 after Ctrl-C."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    os.environ.update(ENVIRONMENT)
+    time.tzset()
+    try:
+        run(arguments[0], arguments[1:])
+    except DovetailError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

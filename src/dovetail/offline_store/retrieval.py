@@ -1,0 +1,103 @@
+"""The job that Feast hands to its user: nothing is read before the result is asked for."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.saved_dataset import SavedDatasetStorage
+
+
+class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is untyped
+    """A read that has not happened yet; each `to_...` does it anew, on-demand features included.
+
+    Args:
+        read: The read itself.
+        repo_path: Where relative paths to persist to start.
+        full_feature_names: Whether features are called `view__feature`.
+        on_demand_feature_views: What Feast computes on top of the read.
+        metadata: What Feast records with a saved dataset; None for reads without label rows.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], pa.Table],
+        repo_path: Path | None,
+        *,
+        full_feature_names: bool = False,
+        on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
+        metadata: RetrievalMetadata | None = None,
+    ) -> None:
+        self._read = read
+        self._repo_path = repo_path
+        self._full_feature_names = full_feature_names
+        self._on_demand_feature_views = list(on_demand_feature_views)
+        self._metadata = metadata
+
+    @property
+    def full_feature_names(self) -> bool:
+        """Whether features are called `view__feature`."""
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The views that Feast computes on top of the read."""
+        return self._on_demand_feature_views
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        """The features, keys and span of the label rows; None for reads without label rows."""
+        return self._metadata
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002 - Feast's signature
+        return self._read()
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002 - Feast's signature
+        frame: pd.DataFrame = self._read().to_pandas()
+        return frame
+
+    def to_arrow_batches(self, max_rows: int = 65_536) -> pa.RecordBatchReader:
+        """The rows of `to_arrow`, in its order, in batches of at most `max_rows`."""
+        table = self.to_arrow()
+        return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_rows))
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,  # noqa: ARG002 - Feast's signature
+    ) -> None:
+        """Write the rows as one Parquet file, whole or not at all.
+
+        Raises:
+            SavedDatasetLocationAlreadyExists: something is there already, and `allow_overwrite` is false.
+        """
+        if not isinstance(storage, SavedDatasetFileStorage):
+            raise TypeError(f"storage must be a SavedDatasetFileStorage, not {type(storage).__name__}")
+        options = storage.file_options
+        uri = FileSource.get_uri_for_file_path(self._repo_path, options.uri)
+        remote, path = FileSource.create_filesystem_and_path(uri, options.s3_endpoint_override)
+        filesystem = remote or pyarrow.fs.LocalFileSystem()
+        is_there = filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound
+        if is_there and not allow_overwrite:
+            raise SavedDatasetLocationAlreadyExists(location=options.uri)
+        _write(self.to_arrow(), filesystem, path)
+
+
+def _write(table: pa.Table, filesystem: pyarrow.fs.FileSystem, path: str) -> None:
+    partial = f"{path}.partial"
+    filesystem.create_dir(str(Path(path).parent))
+    try:
+        pq.write_table(table, partial, filesystem=filesystem)
+        filesystem.move(partial, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(partial)
+        raise

@@ -1,0 +1,109 @@
+"""The rows behind a feature view: Parquet files, as a relation that DuckDB can query."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+
+from dovetail.offline_store.asof import quoted, text
+from dovetail.offline_store.moments import OfflineStoreError, check_timestamps
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A source's rows.
+
+    Args:
+        relation: SQL, with the columns of `schema` and `filename, file_row_number`, which say where a row lies.
+        schema: The source's own columns.
+        where: The file or folder, to name it in errors.
+    """
+
+    relation: str
+    schema: pa.Schema
+    where: str
+
+    def check(self, columns: Sequence[str], timestamps: Sequence[str]) -> list[str]:
+        """The timestamp columns without a time zone, once all columns are there and all timestamps are timestamps.
+
+        Raises:
+            OfflineStoreError: columns are missing, or a timestamp column holds something else.
+        """
+        missing = [column for column in dict.fromkeys(columns) if column not in self.schema.names]
+        if missing:
+            raise OfflineStoreError(
+                f"columns are missing: {', '.join(missing[:10])}",
+                where=f"in {self.where}",
+                expected=f"It has: {', '.join(self.schema.names[:40])}.",
+                todo="Correct the feature view's fields, or the source's field_mapping.",
+            )
+        kinds = {column: self.schema.field(column).type for column in timestamps}
+        for column, kind in kinds.items():
+            check_timestamps(kind, column, self.where)
+        return [f"{column} of {self.where}" for column, kind in kinds.items() if kind.tz is None]
+
+
+def open_rows(
+    connection: duckdb.DuckDBPyConnection, source: DataSource | None, repo_path: Path | None, columns: Sequence[str]
+) -> Rows:
+    """The rows of a Parquet file source; local files are read as they are queried, columns of files in S3 at once.
+
+    A relative path starts at the feature repository. A path names a file, a folder (all `*.parquet` in it) or a
+    pattern; in S3 a file or a folder. No columns: all of them.
+
+    Raises:
+        OfflineStoreError: it is another kind of source, or there is no such file.
+    """
+    if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
+        raise OfflineStoreError(
+            f"a source of kind {type(source).__name__} cannot be read",
+            where=f"source '{source.name if source else None}'",
+            expected="Expected: a FileSource of Parquet files.",
+            todo="Change the feature view's source, or use another offline store for it.",
+        )
+    path = FileSource.get_uri_for_file_path(repo_path, source.path)
+    if path.startswith("s3://"):
+        return _rows_in_s3(connection, source, path, columns)
+    return _local_rows(connection, path)
+
+
+def _local_rows(connection: duckdb.DuckDBPyConnection, path: str) -> Rows:
+    relation = f"read_parquet({text(_pattern(path))})"
+    try:
+        schema = connection.sql(f"FROM {relation} LIMIT 0").to_arrow_table().schema
+    except duckdb.Error as error:
+        raise OfflineStoreError(
+            f"a source cannot be read: {str(error).splitlines()[0]}",
+            where=f"at {path}",
+            expected="Expected: a Parquet file, a folder of them or a pattern; relative to the feature repository.",
+            todo="Make the file, or correct the path of the FileSource.",
+        ) from error
+    return Rows(relation, schema, path)
+
+
+def _pattern(path: str) -> str:
+    """What DuckDB calls a path: a file or folder that exists keeps its name, whatever it looks like."""
+    if Path(path).is_dir():
+        return glob.escape(path) + "/**/*.parquet"
+    return glob.escape(path) if Path(path).exists() else path
+
+
+def _rows_in_s3(connection: duckdb.DuckDBPyConnection, source: FileSource, path: str, columns: Sequence[str]) -> Rows:
+    """Read by Arrow, which knows the source's endpoint and credentials; DuckDB would have to download an extension."""
+    filesystem, folder = FileSource.create_filesystem_and_path(
+        path, source.s3_endpoint_override or "", source.resolve_credentials()
+    )
+    files = pyarrow.dataset.dataset(folder, filesystem=filesystem, format="parquet")
+    table = files.to_table([name for name in files.schema.names if name in columns or not columns])
+    places = {"file_row_number": pa.arange(0, table.num_rows), "filename": pa.repeat(path, table.num_rows)}
+    for name, place in places.items():
+        table = table.append_column(name, place)
+    connection.register(path, table)
+    return Rows(quoted(path), files.schema, path)

@@ -1,0 +1,66 @@
+"""DVC restores files, not MLflow's records: make again what a receipt names and MLflow has lost."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from dovetail.errors import TrackingError, WorkspaceError
+from dovetail.files import read_json
+from dovetail.settings.schema import Pipeline
+from dovetail.settings.workspace import Workspace
+from dovetail.tools import experiments, model_registry
+
+log = logging.getLogger(__name__)
+
+
+def mend(settings: Pipeline, workspace: Workspace) -> None:
+    """Check the receipts of `train` and `register` against MLflow, and rerun the stage whose record is lost.
+
+    Idempotent. A receipt that is in order also gets its alias back: the workspace's version is the challenger.
+    """
+    run, version = workspace.read("models/run.json"), workspace.read("models/version.json")
+    if not run.exists():
+        log.info("no receipt yet: nothing to mend")
+        return
+    client = experiments.connect(workspace.profile.mlflow)
+    try:
+        experiments.require_run(
+            client,
+            read_json(run)["run_id"],
+            tracking_uri=workspace.profile.mlflow.tracking_uri,
+            receipt="models/run.json",
+        )
+    except TrackingError as lost:
+        log.warning("%s\n%s\nMaking it again.", lost.what, lost.where)
+        _dvc(workspace.root, "repro", "assemble")
+        # Forced, or DVC would restore the receipt of the lost run from its cache.
+        _dvc(workspace.root, "repro", "--force", "--single-item", "train")
+        _dvc(workspace.root, "repro", "register")
+        return
+    if version.exists():
+        _mend_version(client, settings.usecase.name, read_json(version)["version"], workspace)
+
+
+def _mend_version(client: Any, name: str, number: int, workspace: Workspace) -> None:
+    if model_registry.find_version(client, name, number) is None:
+        log.warning("%s version %d, which models/version.json names, is not in MLflow. Making it again.", name, number)
+        _dvc(workspace.root, "repro", "--force", "--single-item", "register")
+        return
+    challenger = model_registry.find_alias(client, name, model_registry.CHALLENGER)
+    if challenger is None or challenger.version != number:
+        model_registry.set_alias(client, name, model_registry.CHALLENGER, number)
+        log.info("%s version %d, which DVC restored, is the challenger again", name, number)
+    log.info("MLflow has what the receipts name")
+
+
+def _dvc(root: Path, *arguments: str) -> None:
+    try:
+        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True)
+    except subprocess.CalledProcessError as error:
+        raise WorkspaceError(
+            f"dvc {' '.join(arguments)} failed with exit code {error.returncode}",
+            where=f"in {root}; its own message is above.",
+            todo="Mend that, then:  python -m dovetail mend",
+        ) from error

@@ -1,0 +1,1 @@
+"""What must be statistically true: pure functions of frames and small frozen records."""

@@ -1,0 +1,149 @@
+"""From the train part to a model, its two references, and the MLflow run that holds everything about it."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from sklearn.inspection import permutation_importance
+from sklearn.pipeline import Pipeline as Estimator
+
+from dovetail.files import read_json, read_parquet, sha256, write_json
+from dovetail.lineage import THRESHOLD, Lineage, fingerprint
+from dovetail.science import estimators, pictures
+from dovetail.science.metrics import best_threshold, measure
+from dovetail.settings.dvc_files import dvc_hash, recorded_hashes
+from dovetail.settings.schema import Baseline, Logistic, Pipeline
+from dovetail.settings.workspace import Workspace
+from dovetail.tools import experiments, git, model_files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+PATHS = {part: f"data/training_set/{part}.parquet" for part in ("train", "validation")}
+N_IMPORTANCE_ROWS = 5_000  # of the validation part: enough to order the columns, in seconds instead of minutes
+
+
+def train(settings: Pipeline, workspace: Workspace) -> float:
+    """Fit, record and save the chosen model; returns its AUC on the validation part, for Hydra's sweepers."""
+    frames = {part: read_parquet(workspace.read(path)).to_pandas() for part, path in PATHS.items()}
+    label = settings.usecase.label.column
+    inputs = settings.usecase.label.inputs(frames["train"])
+    log.info("train %s on %d rows, %d inputs", settings.model.name, len(frames["train"]), len(inputs))
+
+    models = _fit(settings, frames["train"], inputs)
+    X, y = frames["validation"][inputs], frames["validation"][label].to_numpy(dtype=int)
+    p = estimators.probabilities(models["model"], X)
+    threshold = best_threshold(y, p)
+    metrics = {f"validation/{name}": value for name, value in measure(y, p)._asdict().items()}
+    drawn = _draw(settings, models, X, y, threshold)
+
+    receipt = _record(settings, workspace, models["model"], frames, inputs, metrics, threshold, drawn)
+    for name, model in models.items():
+        model_files.save_model(model, workspace.write(f"models/{name}.skops"))
+    write_json(receipt, workspace.write("models/run.json"))
+    write_json(metrics, workspace.write("metrics/validation.json"))
+    auc = float(metrics["validation/roc_auc"])
+    log.info("trained: AUC %.4f on validation, run %s", auc, receipt["run_id"])
+    return auc
+
+
+def _fit(settings: Pipeline, train: pd.DataFrame, inputs: list[str]) -> dict[str, Estimator]:
+    """The chosen model, and its references: the baseline, and a linear model that knows the request only."""
+    request_only = Logistic(name="logistic", C=1.0, max_iter=300, seed=settings.seed)
+    choices = {
+        "model": (settings.model, inputs),
+        "baseline": (Baseline(name="baseline", seed=settings.seed), inputs),
+        "request_only": (request_only, settings.usecase.request),
+    }
+    X, y = train[inputs], train[settings.usecase.label.column].astype(int)
+    fitted = {}
+    for name, (model, columns) in choices.items():
+        categorical, numeric = estimators.columns_by_kind(X[columns])
+        fitted[name] = estimators.build(model, categorical=categorical, numeric=numeric).fit(X, y)
+    return fitted
+
+
+def _draw(
+    settings: Pipeline, models: Mapping[str, Estimator], X: pd.DataFrame, y: Any, threshold: float
+) -> dict[str, "Figure"]:
+    predictions = {name: estimators.probabilities(model, X) for name, model in models.items()}
+    rows = X.sample(min(N_IMPORTANCE_ROWS, len(X)), random_state=settings.seed).index
+    shuffled = permutation_importance(
+        models["model"], X.loc[rows], y[rows], scoring="roc_auc", n_repeats=3, random_state=settings.seed
+    )
+    title = f"{settings.usecase.name}: {settings.model.name}, validation"
+    return {
+        "validation_curves": pictures.curves(y, predictions, title),
+        "validation_calibration": pictures.reliability(y, {"model": predictions["model"]}, title),
+        "validation_confusion": pictures.confusion(y, predictions["model"], threshold, title),
+        "permutation_importance": pictures.importances(
+            X.columns.to_list(), shuffled.importances_mean, shuffled.importances_std, title
+        ),
+    }
+
+
+def _record(
+    settings: Pipeline,
+    workspace: Workspace,
+    model: Estimator,
+    frames: Mapping[str, pd.DataFrame],
+    inputs: list[str],
+    metrics: Mapping[str, float],
+    threshold: float,
+    drawn: Mapping[str, "Figure"],
+) -> dict[str, Any]:
+    """The receipt of a new MLflow run that holds all of this."""
+    lineage = _lineage(settings, workspace)
+    client = experiments.connect(workspace.profile.mlflow)
+    with experiments.recording(
+        client,
+        workspace.profile.mlflow,
+        experiment=settings.usecase.name,
+        run_name=settings.model.name,
+        description=f"{settings.model.name} on {len(frames['train']):,} rows of data version {lineage.data_version}.",
+        tags=lineage.tags() | {THRESHOLD: f"{threshold:.6f}"},
+    ) as run_id:
+        data = [
+            experiments.Input(part, path, lineage.input_hashes[path], frames[part][inputs])
+            for part, path in PATHS.items()
+        ]
+        experiments.log_inputs(client, run_id, data)
+        experiments.log_results(_params(settings), {**metrics, "validation/threshold": threshold})
+        experiments.log_pictures(drawn)
+        experiments.log_document(settings.model_dump(mode="json"), "settings.yaml")
+        example = frames["train"][inputs].head(5)
+        logged = experiments.log_model(model, example, run_id=run_id, trusted_types=model_files.TRUSTED_TYPES)
+    return asdict(logged) | {"threshold": threshold, "tags": lineage.tags()}
+
+
+def _lineage(settings: Pipeline, workspace: Workspace) -> Lineage:
+    commit, is_dirty = git.state(workspace.root)
+    definition = read_json(workspace.read("data/training_set/definition.json"))
+    hashes = {path: str(dvc_hash(workspace.read(path))) for path in PATHS.values()}
+    raw = recorded_hashes(workspace.root, "ingest").get("data/raw")
+    return Lineage(
+        git_commit=commit,
+        git_dirty=is_dirty,
+        input_hashes=hashes | ({"data/raw": raw} if raw else {}),
+        feature_service=definition["feature_service"],
+        definition_hash=definition["definition_hash"],
+        settings_hash=fingerprint(settings.model_dump(mode="json")),
+        environment_hash=sha256(workspace.root / "requirements.lock"),
+        trained_until=settings.usecase.split.validation.end.isoformat(),
+    )
+
+
+def _params(settings: Pipeline) -> dict[str, Any]:
+    """Short and in order: the model, then the data."""
+    split = settings.usecase.split
+    model = settings.model.model_dump()
+    return {
+        "model": model.pop("name"),
+        **{f"model.{key}": value for key, value in model.items()},
+        **{f"label.{key}": value for key, value in settings.usecase.label.arguments.items()},
+        "split.train": f"{split.train.start:%Y-%m-%d} to {split.train.end:%Y-%m-%d}",
+        "split.validation": f"{split.validation.start:%Y-%m-%d} to {split.validation.end:%Y-%m-%d}",
+    }

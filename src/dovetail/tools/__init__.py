@@ -1,0 +1,1 @@
+"""One module an outside tool: the only place that imports it and translates its errors."""

@@ -1,0 +1,218 @@
+"""Runs in MLflow: made in one place, complete or marked as failed, found again by their receipt."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import mlflow.sklearn
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from dovetail.errors import TrackingError
+from dovetail.lineage import COMPLETE
+from dovetail.settings.schema import MLflow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MODEL_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A data set that a run read: its role, its path in the repository, DVC's MD5 of it, and its columns."""
+
+    role: str
+    path: str
+    md5: str
+    frame: pd.DataFrame
+
+    def to_mlflow(self) -> DatasetInput:
+        """As MLflow stores it, with DVC's hash as digest; MLflow's own way hashes the frame again, for seconds."""
+        n_rows, n_columns = self.frame.shape
+        columns = [{"type": str(dtype), "name": name} for name, dtype in self.frame.dtypes.items()]
+        return DatasetInput(
+            Dataset(
+                name=self.role,
+                digest=self.md5,
+                source_type="local",
+                source=json.dumps({"uri": self.path}),
+                schema=json.dumps({"mlflow_colspec": columns}),
+                profile=json.dumps({"num_rows": n_rows, "num_elements": n_rows * n_columns}),
+            ),
+            [InputTag("mlflow.data.context", self.role)],
+        )
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """Where MLflow keeps a model, and which run it belongs to."""
+
+    run_id: str
+    model_id: str
+    model_uri: str
+
+
+def connect(settings: MLflow) -> MlflowClient:
+    """A client of the tracking server or database; a new SQLite database is made, by one process at a time.
+
+    MLflow's own first use does not survive company (https://github.com/mlflow/mlflow/issues/4123, seen with 3.17).
+
+    Raises:
+        TrackingError: nothing answers at the URI, or the database is another MLflow's.
+    """
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    try:
+        with _alone_with(settings.tracking_uri):
+            client = MlflowClient(settings.tracking_uri)
+            client.search_experiments(max_results=1)
+    except Exception as error:  # SQLAlchemy's, Alembic's and the network's come through as they are
+        raise TrackingError(
+            f"MLflow does not answer: {str(error).splitlines()[0][:120]}",
+            where=f"at {public_uri(settings.tracking_uri)}  (profile.mlflow.tracking_uri)",
+            todo="See what is wrong:  python -m dovetail doctor",
+        ) from error
+    return client
+
+
+@contextmanager
+def _alone_with(tracking_uri: str) -> Iterator[None]:
+    if not tracking_uri.startswith("sqlite:///"):
+        yield
+        return
+    path = Path(tracking_uri.removeprefix("sqlite:///") + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def public_uri(uri: str) -> str:
+    """The URI without user and password."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+@contextmanager
+def recording(
+    client: MlflowClient, settings: MLflow, *, experiment: str, run_name: str, description: str, tags: Mapping[str, str]
+) -> Iterator[str]:
+    """A new run in the experiment, which is made if need be; yields the run's id.
+
+    The run is FINISHED and tagged as complete when the block ends well, FAILED when it raises.
+    """
+    experiment_id = _experiment(client, settings, experiment)
+    with mlflow.start_run(
+        experiment_id=experiment_id, run_name=run_name, description=description, tags=dict(tags)
+    ) as run:
+        yield run.info.run_id
+        mlflow.set_tag(COMPLETE, "true")
+
+
+def _experiment(client: MlflowClient, settings: MLflow, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    # The place is fixed for good when the experiment is made, so it must not depend on the working directory.
+    location = Path(settings.artifact_location).as_uri() if settings.artifact_location else None
+    note = f"Runs of the use case '{name}': one for each training, by `dvc repro`, `dvc exp run` or by hand."
+    try:
+        return str(client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note}))
+    except MlflowException:
+        made_by_another = client.get_experiment_by_name(name)
+        if made_by_another is None:
+            raise
+        return str(made_by_another.experiment_id)
+
+
+def log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[Input]) -> None:
+    """Tie the data sets to the run, as MLflow's inputs."""
+    client.log_inputs(run_id, [data.to_mlflow() for data in inputs])
+
+
+def log_results(params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Parameters and metrics of the active run."""
+    mlflow.log_params(dict(params))
+    mlflow.log_metrics(dict(metrics))
+
+
+def log_pictures(pictures: Mapping[str, "Figure"]) -> None:
+    """Pictures of the active run: pictures/<name>.png."""
+    for name, figure in pictures.items():
+        mlflow.log_figure(figure, f"pictures/{name}.png", save_kwargs={"dpi": 110})
+
+
+def log_document(value: Mapping[str, Any], name: str) -> None:
+    """A record of the active run that people can read: <name>, JSON or YAML by its ending."""
+    mlflow.log_dict(dict(value), name)
+
+
+def log_model(model: Any, example: pd.DataFrame, *, run_id: str, trusted_types: Sequence[str]) -> LoggedModel:
+    """Store the model in the active run with skops, signature and example; pyfunc predicts probabilities."""
+    info = mlflow.sklearn.log_model(
+        model,
+        name="model",
+        signature=_signature(example),
+        input_example=example,
+        serialization_format="skops",
+        skops_trusted_types=list(trusted_types),
+        pip_requirements=[f"{package}=={version(package)}" for package in _MODEL_REQUIREMENTS],
+        pyfunc_predict_fn="predict_proba",
+    )
+    return LoggedModel(run_id, info.model_id, info.model_uri)
+
+
+def _signature(example: pd.DataFrame) -> ModelSignature:
+    """Numbers are doubles, categories strings, and both may be missing."""
+    kinds = {name: "double" if pd.api.types.is_numeric_dtype(example[name]) else "string" for name in example}
+    return ModelSignature(
+        inputs=Schema([ColSpec(kind, str(name), required=False) for name, kind in kinds.items()]),
+        outputs=Schema([TensorSpec(pd.Series(dtype=float).to_numpy().dtype, (-1, 2))]),
+    )
+
+
+def add_evaluation(
+    client: MlflowClient, run_id: str, *, metrics: Mapping[str, float], pictures: Path, documents: Sequence[Path]
+) -> None:
+    """Add the holdout's metrics, pictures and reports to a finished run; idempotent."""
+    for name, value in metrics.items():
+        client.log_metric(run_id, name, value)
+    client.log_artifacts(run_id, str(pictures), "pictures")
+    for document in documents:
+        client.log_artifact(run_id, str(document))
+
+
+def require_run(client: MlflowClient, run_id: str, *, tracking_uri: str, receipt: str) -> None:
+    """Nothing, if the run exists and is complete.
+
+    Raises:
+        TrackingError: the run that the receipt names is unknown, deleted or not complete.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise _lost(run_id, tracking_uri, receipt, "is not there") from error
+    if run.info.lifecycle_stage == "deleted":
+        raise _lost(run_id, tracking_uri, receipt, "was deleted")
+    if run.data.tags.get(COMPLETE) != "true":
+        raise _lost(run_id, tracking_uri, receipt, f"did not end well ({run.info.status})")
+
+
+def _lost(run_id: str, tracking_uri: str, receipt: str, what: str) -> TrackingError:
+    return TrackingError(
+        f"run {run_id} {what}",
+        where=f"in MLflow at {public_uri(tracking_uri)}, though {receipt} names it.",
+        todo="Make it again:  python -m dovetail mend",
+    )

@@ -1,0 +1,143 @@
+"""The joints between files that no linter sees: dvc.yaml and the code, README and Makefile, lock and pyproject.toml."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from dovetail import errors
+from dovetail.__main__ import STEPS
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "src").rglob("*.py")
+)
+# What every stage stands on. It carries values and errors but decides no result, so a change in it reruns nothing.
+PLUMBING = ("dovetail.errors", "dovetail.files", "dovetail.lineage", "dovetail.settings")
+
+
+def path_of(module: str) -> Path:
+    base = ROOT / "src" / Path(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules of dovetail that a module imports when it runs, not those that only its types name."""
+    tree = ast.parse(path_of(module).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dovetail"):
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in members if name in MODULES} or {str(node.module)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("dovetail.")}
+    return found
+
+
+def closure_of(module: str) -> set[str]:
+    """The module, and all it needs, but for the plumbing."""
+    seen, todo = set(), {module}
+    while todo:
+        name = todo.pop()
+        if name not in seen and not name.startswith(PLUMBING):
+            seen.add(name)
+            todo |= imports_of(name)
+    return seen
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "config"])
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage: str) -> None:
+    """A stage's `deps` in dvc.yaml name every module that it imports, and no other."""
+    needed = {str(path_of(module).relative_to(ROOT)) for module in closure_of(f"dovetail.stages.{stage}")}
+    declared = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
+    folders = {dep for dep in declared if (ROOT / dep).is_dir()}
+    covered = {path for path in needed if any(path.startswith(folder + "/") for folder in folders)}
+    assert needed - covered == declared - folders
+    assert all(any(path.startswith(folder + "/") for path in needed) or "offline_store" in folder for folder in folders)
+
+
+def test_a_step_has_one_name_everywhere() -> None:
+    """The stages of dvc.yaml are those of the command line, in the same order; every step has its module."""
+    assert list(STAGES) == list(STEPS["stages"])
+    for group in ("stages", "operations"):
+        for name in STEPS[group]:
+            assert name == "config" or f"dovetail.{group}.{name}" in MODULES
+
+
+def test_every_make_target_has_help() -> None:
+    """`make help` lists every target that a person may type."""
+    makefile = (ROOT / "Makefile").read_text()
+    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
+    assert phony == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.M))
+
+
+@pytest.mark.parametrize("page", ["README.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))])
+def test_every_command_in_the_documentation_exists(page: str) -> None:
+    """Pages name only make targets and steps that there are."""
+    text = (ROOT / page).read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    steps = {name for group in STEPS.values() for name in group} | {"STEP"}
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)) <= targets
+    assert set(re.findall(r"python -m dovetail ([A-Za-z]+)", text)) <= steps
+
+
+def test_the_lock_satisfies_pyproject() -> None:
+    """Every dependency, the development ones too, is locked at a version that pyproject.toml allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.M))
+    for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(locked[wanted.name]), line
+
+
+def test_the_lock_has_hashes_and_no_addresses() -> None:
+    """What is installed is named by its hash, wherever it comes from."""
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"://|--index|--find-links", lock)
+    entries = re.split(r"^(?=[a-z0-9-]+==)", lock, flags=re.M)[1:]
+    assert len(entries) > 150
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_importing_does_nothing(tmp_path: Path) -> None:
+    """Importing every module of the package leaves an empty folder empty, and prints nothing (tools warn of themselves)."""
+    modules = [name for name in MODULES if not name.endswith("__main__")]
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    # Matplotlib's font cache and the like belong to the home folder, and are not ours.
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path.parent)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *modules],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_no_tool() -> None:
+    """`python -m dovetail --help` answers at once, since it imports nothing but itself."""
+    code = (
+        "import sys\nfrom dovetail.__main__ import main\nmain(['--help'])\n"
+        "heavy = {'hydra', 'mlflow', 'feast', 'evidently', 'pandas', 'sklearn', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "promote" in done.stdout
+
+
+def test_the_drawn_error_tree_is_the_real_one() -> None:
+    """The tree in errors.py's docstring names every class, under its parent."""
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    real = [name for name, value in vars(errors).items() if isinstance(value, type) and name != "DovetailError"]
+    assert drawn == real
