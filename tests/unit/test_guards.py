@@ -111,7 +111,7 @@ def test_the_lock_has_hashes_and_no_addresses() -> None:
 
 
 def test_importing_does_nothing(tmp_path: Path) -> None:
-    """Importing every module of the package leaves an empty folder empty, and prints nothing (tools warn of themselves)."""
+    """Importing every module of the package leaves an empty folder empty, and prints nothing."""
     modules = [name for name in MODULES if not name.endswith("__main__")]
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     # Matplotlib's font cache and the like belong to the home folder, and are not ours.

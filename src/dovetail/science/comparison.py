@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dovetail.science.metrics import METRICS, SMALLER_IS_BETTER, Metrics, Numbers, measure, rank
 from dovetail.science.slices import slice_rows
@@ -95,7 +96,7 @@ def intervals(
 def by_slice(
     y: Numbers,
     predictions: Mapping[str, Numbers],
-    slices: Mapping[str, Numbers],
+    slices: Mapping[str, pd.Categorical],
     metric: str,
     settings: Evaluation,
     seed: int,
@@ -116,7 +117,7 @@ def by_slice(
 def decide(
     y: Numbers,
     predictions: Mapping[str, Numbers],
-    slices: Mapping[str, Numbers],
+    slices: Mapping[str, pd.Categorical],
     gate: Gate,
     evaluation: Evaluation,
     seed: int,
@@ -149,7 +150,7 @@ def decide(
 def _damaged_slices(
     y: Numbers,
     predictions: Mapping[str, Numbers],
-    slices: Mapping[str, Numbers],
+    slices: Mapping[str, pd.Categorical],
     gate: Gate,
     evaluation: Evaluation,
     seed: int,

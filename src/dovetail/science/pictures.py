@@ -110,7 +110,8 @@ def slices(rows: Sequence["SliceRow"], metric: str, title: str) -> Figure:
         whiskers = [value - low, high - value]
         axes.errorbar(value, at, xerr=whiskers, fmt="o", markersize=4, elinewidth=1.2, color=colour, label=model)
     axes.set_yticks(np.arange(len(labels))[::-1], labels)
-    _finish(axes, metric, "", "best")
+    axes.set_xlabel(metric)
+    figure.legend(loc="outside lower center", ncols=len(models))
     return figure
 
 

@@ -12,26 +12,28 @@ from dovetail.settings.schema import Slice
 MISSING = "missing"
 
 
-def slice_columns(frame: pd.DataFrame, slices: Mapping[str, Slice]) -> dict[str, Numbers]:
-    """The value of each slice on each row, as strings, by the slice's name."""
+def slice_columns(frame: pd.DataFrame, slices: Mapping[str, Slice]) -> dict[str, pd.Categorical]:
+    """The value of each slice on each row, by the slice's name; values are strings, and know their order."""
     return {name: _values(frame[chosen.column], chosen.edges) for name, chosen in slices.items()}
 
 
-def slice_rows(slices: Mapping[str, Numbers]) -> list[tuple[str, str, Numbers]]:
-    """Each slice's name, value and row numbers; values in order."""
+def slice_rows(slices: Mapping[str, pd.Categorical]) -> list[tuple[str, str, Numbers]]:
+    """Each slice's name, value and row numbers, values in their order; a value without rows is left out."""
     return [
-        (name, str(value), np.flatnonzero(column == value))
+        (name, str(value), rows)
         for name, column in slices.items()
-        for value in np.unique(column)
+        for code, value in enumerate(column.categories)
+        if len(rows := np.flatnonzero(column.codes == code))
     ]
 
 
-def _values(column: pd.Series, edges: Sequence[float] | None) -> Numbers:
+def _values(column: pd.Series, edges: Sequence[float] | None) -> pd.Categorical:
     if edges is None:
-        return np.where(column.isna(), MISSING, column.astype(str)).astype(str)
-    names = np.array([*_range_names(edges), MISSING])
-    # A missing number sorts behind all edges: it gets the last name.
-    return names[np.where(column.isna(), len(names) - 1, np.searchsorted(edges, column, side="right"))]
+        texts = column.astype(str).where(column.notna(), MISSING)
+        return pd.Categorical(texts, categories=sorted(texts.unique()))
+    names = [*_range_names(edges), MISSING]
+    codes = np.where(column.isna(), len(names) - 1, np.searchsorted(edges, column, side="right"))
+    return pd.Categorical(np.array(names)[codes], categories=names)
 
 
 def _range_names(edges: Sequence[float]) -> list[str]:

@@ -1,6 +1,7 @@
 """Paired intervals, slices and the gate's decision."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dovetail.science.comparison import bootstrap, by_slice, decide, intervals
@@ -9,7 +10,7 @@ from dovetail.settings.schema import Evaluation, Gate
 
 EVALUATION = Evaluation(n_bootstrap=200, confidence=0.95, min_slice_rows=100, slices={})
 GATE = Gate(metric="roc_auc", margin=0.002, slice_tolerance=0.02)
-NO_SLICES: dict[str, Numbers] = {}
+NO_SLICES: dict[str, pd.Categorical] = {}
 
 
 def rows(n: int = 2000, seed: int = 0) -> tuple[Numbers, Numbers, Numbers, Numbers]:
@@ -67,7 +68,7 @@ def test_a_small_slice_is_listed_without_a_number() -> None:
     """A slice under the minimum is shown as too small, the others with their interval."""
     y, good, _, _ = rows(500)
     side = np.where(np.arange(500) < 20, "small", "big")
-    big, small = by_slice(y, {"model": good}, {"side": side}, "roc_auc", EVALUATION, seed=0)
+    big, small = by_slice(y, {"model": good}, {"side": pd.Categorical(side)}, "roc_auc", EVALUATION, seed=0)
     assert (big.value, big.rows, big.too_small) == ("big", 480, False)
     assert big.metric.low < big.metric.value < big.metric.high
     assert (small.value, small.rows, small.too_small) == ("small", 20, True)
@@ -77,7 +78,14 @@ def test_a_small_slice_is_listed_without_a_number() -> None:
 def test_a_better_challenger_is_promoted() -> None:
     """Better than baseline and champion, worse on no slice: promoted, with the numbers."""
     y, good, poor, base = rows()
-    decision = decide(y, {"challenger": good, "champion": poor, "baseline": base}, {"half": y * 0}, GATE, EVALUATION, 0)
+    decision = decide(
+        y,
+        {"challenger": good, "champion": poor, "baseline": base},
+        {"half": pd.Categorical(y * 0)},
+        GATE,
+        EVALUATION,
+        0,
+    )
     assert decision.promoted
     assert decision.numbers["gain_over_champion_low"] > 0
     assert [reason.split(" over ")[1] for reason in decision.reasons] == [
@@ -131,7 +139,7 @@ def test_a_damaged_slice_refuses_a_challenger_that_is_better_overall() -> None:
     side = np.where(np.arange(len(y)) < 300, "hurt", "fine")
     challenger = np.where(side == "hurt", 1 - good, good)
     models = {"challenger": challenger, "champion": poor, "baseline": base}
-    decision = decide(y, models, {"side": side}, GATE, EVALUATION, 0)
+    decision = decide(y, models, {"side": pd.Categorical(side)}, GATE, EVALUATION, 0)
     assert not decision.promoted
     (reason,) = decision.reasons
     assert "on side hurt (300 rows); may be worse by 0.02" in reason
@@ -144,4 +152,4 @@ def test_a_slice_too_small_to_judge_refuses_nobody() -> None:
     side = np.where(np.arange(len(y)) < 60, "hurt", "fine")
     challenger = np.where(side == "hurt", 1 - good, good)
     models = {"challenger": challenger, "champion": poor, "baseline": base}
-    assert decide(y, models, {"side": side}, GATE, EVALUATION, 0).promoted
+    assert decide(y, models, {"side": pd.Categorical(side)}, GATE, EVALUATION, 0).promoted

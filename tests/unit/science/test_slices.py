@@ -19,3 +19,9 @@ def test_every_row_is_in_one_slice_of_each_name() -> None:
     columns = slice_columns(FRAME, {"carrier": Slice(column="carrier")})
     found = [(name, value, list(rows)) for name, value, rows in slice_rows(columns)]
     assert found == [("carrier", "AA", [2]), ("carrier", "UA", [0, 3]), ("carrier", "missing", [1])]
+
+
+def test_ranges_come_in_the_order_of_their_edges() -> None:
+    """Below comes before from, whatever the alphabet says; a range without rows is not listed."""
+    columns = slice_columns(FRAME, {"hour_band": Slice(column="hour", edges=[9.5, 12, 18])})
+    assert [value for _, value, _ in slice_rows(columns)] == ["below 9.5", "9.5 to 12", "from 18", "missing"]
