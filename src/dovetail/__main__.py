@@ -38,7 +38,8 @@ ON_PARAMS = {
     "params": "dovetail.settings.params",
     "adopt": "dovetail.settings.adoption",
 }
-# Set before any tool is imported: one time zone everywhere (Feast writes local time), and nobody is told of our runs.
+# Set before any tool is imported: one time zone everywhere (Feast writes local time), nobody is told of our runs, and
+# no bars for files of a few megabytes.
 ENVIRONMENT = {
     "TZ": "UTC",
     "DO_NOT_TRACK": "1",
@@ -46,6 +47,7 @@ ENVIRONMENT = {
     "FEAST_TELEMETRY": "False",
     "FEAST_USAGE": "False",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 

@@ -1,5 +1,6 @@
 """What the last run made, on one screen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ def summary(settings: Pipeline, workspace: Workspace) -> None:
                 f"drift     {_drift_line(drift)}",
                 "",
                 "look at",
-                *(f"  {path:<38} {why}" for path, why in LOOK_AT),
-                f"  {_shown(newest, workspace.root):<38} what the champion predicts for the newest rows",
-                "  make ui                                compare runs and promote models in MLflow",
+                *_table([*LOOK_AT, (_shown(newest, workspace.root), "what the champion predicts for the newest rows")]),
+                "and compare runs, promote models:  make ui",
             ]
         )
     )
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(left) for left, _ in rows)
+    return [f"  {left:<{width}}  {right}" for left, right in rows]
 
 
 def _metric_lines(evaluation: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def _step(module: str, name: str, composed: DictConfig, root: Path) -> Any:
     settings = validate_pipeline(values, root / "conf")
     keys = declared_keys(root, name)
     function = getattr(importlib.import_module(module), name)
+    # Feast shows every deprecation of every library again; who runs a step cannot act on them, and the tests can.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     return function(settings if keys is None else view(settings, keys), _workspace(root, profile))
 
 

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import logging
 import os
 import runpy
 from collections import Counter
@@ -143,6 +144,8 @@ def historical_features(
     row = "dovetail_row"
     asked = label_rows.select([*_label_keys(definitions), TIME])
     asked = asked.append_column(row, pa.array(np.arange(label_rows.num_rows)))
+    # It tells of each look into the registry.
+    logging.getLogger("feast.infra.registry.registry").setLevel(logging.WARNING)
     with TemporaryDirectory() as folder:
         store = FeatureStore(config=_private_config(feature_repo.resolve(), config_file, Path(folder)))
         store.apply(list(definitions.objects))
