@@ -124,6 +124,45 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+# What a stage may load beside Hydra, pandas and Arrow. Feast alone takes five seconds, Evidently as long.
+TOOLS = {
+    "dvc",
+    "duckdb",
+    "evidently",
+    "feast",
+    "ibis",
+    "matplotlib",
+    "mlflow",
+    "pandera",
+    "skops",
+    "sklearn",
+    "sqlalchemy",
+}
+USED = {
+    "ingest": {"sqlalchemy"},
+    "validate": {"pandera"},
+    "featurize": {"feast", "ibis"},
+    "assemble": {"feast", "ibis"},
+    "train": {"matplotlib", "mlflow", "skops", "sklearn"},
+    "evaluate": {"matplotlib", "skops", "sklearn"},
+    "register": {"mlflow", "skops"},
+    "drift": {"evidently"},
+}
+# What those tools load on their own account.
+BROUGHT = {"feast": {"sqlalchemy"}, "mlflow": {"sklearn", "sqlalchemy", "skops"}, "skops": {"sklearn"}}
+BROUGHT["evidently"] = {"sklearn"}
+
+
+@pytest.mark.parametrize("stage", USED)
+def test_a_stage_imports_only_the_tools_that_it_uses(stage: str) -> None:
+    """Nobody waits for a tool that his step does not need."""
+    code = f"import sys, dovetail.stages.{stage}, dovetail.settings.entrypoint\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    brought = set().union(*(BROUGHT.get(tool, set()) for tool in USED[stage]))
+    assert USED[stage] <= (loaded := TOOLS & set(done.stdout.split()))
+    assert loaded <= USED[stage] | brought
+
+
 def test_help_imports_no_tool() -> None:
     """`python -m dovetail --help` answers at once, since it imports nothing but itself."""
     code = (
