@@ -1,5 +1,6 @@
 """A real MLflow in a temporary folder, and its global state undone afterwards."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,3 +17,5 @@ def tracking(tmp_path: Path) -> Iterator[MLflow]:
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_tracking_uri(None)
+    # MLflow also sets it for its child processes, and leaves it there.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)

@@ -390,7 +390,9 @@ def test_a_steps_own_errors_come_as_they_are(project: Project) -> None:
 
 def test_an_interrupted_step_says_nothing(project: Project) -> None:
     """Ctrl-C ends a step with exit code 130, without a traceback."""
-    interrupt = "    import signal; signal.raise_signal(signal.SIGINT)\n    seen ="
+    # A shell starts what runs in its background with Ctrl-C ignored, tests too.
+    heard = "    import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    interrupt = heard + "    signal.raise_signal(signal.SIGINT)\n    seen ="
     project.replace("src/dovetail/operations/summary.py", "    seen =", interrupt)
     assert project.sh("python -m dovetail summary; echo exit code $?") == "exit code 130\n"
 
