@@ -22,7 +22,7 @@ SERVER = {
     "PROFILE": "server",
     "MLFLOW_TRACKING_URI": "http://mlflow.test",
     "OPERATIONAL_DATABASE_URL": "postgresql://database.test/flights",
-    "PREDICTIONS_URL": "s3://bucket.test/predictions",
+    "PREDICTIONS_FOLDER": "s3://bucket.test/predictions",
 }
 
 DVC_YAML = """
@@ -219,7 +219,7 @@ def test_a_variable_that_is_missing_is_named_with_its_key(project: Project) -> N
         SettingsError: 3 settings are wrong
           - profile.connections.operational: Environment variable 'OPERATIONAL_DATABASE_URL' not found  [conf/profile/server.yaml]
           - profile.mlflow.tracking_uri: Environment variable 'MLFLOW_TRACKING_URI' not found  [conf/profile/server.yaml]
-          - profile.predictions: Environment variable 'PREDICTIONS_URL' not found  [conf/profile/server.yaml]
+          - profile.predictions: Environment variable 'PREDICTIONS_FOLDER' not found  [conf/profile/server.yaml]
           in conf/, or in an override of it.
           Set what is missing (export NAME=...), or choose:  profile=local
         """)  # noqa: E501 - the message is matched whole
