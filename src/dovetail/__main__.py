@@ -39,7 +39,7 @@ ON_PARAMS = {
     "adopt": "dovetail.settings.adoption",
 }
 # Set before any tool is imported: one time zone everywhere (Feast writes local time), nobody is told of our runs, no
-# bars for files of a few megabytes, and threads that wait do not spin: on a busy machine spinning made a fit three times
+# bars for files of a few megabytes, and threads that wait do not spin: on a busy machine that makes a fit three times
 # slower.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
