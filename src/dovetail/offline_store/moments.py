@@ -18,6 +18,7 @@ class OfflineStoreError(ValueError):
     """Label rows or a source cannot be joined point in time: what, where, what was expected, what to do."""
 
     def __init__(self, what: str, *, where: str, expected: str, todo: str) -> None:
+        self.what, self.where, self.expected, self.todo = what, where, expected, todo
         super().__init__("\n  ".join([what, where, expected, todo]))
 
 

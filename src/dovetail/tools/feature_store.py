@@ -36,6 +36,7 @@ from dovetail.contracts.feature_tables import (
     schema_problems,
 )
 from dovetail.errors import FeatureError
+from dovetail.offline_store import OfflineStoreError
 from dovetail.settings.schema import Label
 
 MAX_FINDINGS = 10
@@ -149,8 +150,11 @@ def historical_features(
     with TemporaryDirectory() as folder:
         store = FeatureStore(config=_private_config(feature_repo.resolve(), config_file, Path(folder)))
         store.apply(list(definitions.objects))
-        job = store.get_historical_features(entity_df=asked.to_pandas(), features=definitions.service)
-        joined = job.to_arrow().sort_by(row)
+        try:
+            job = store.get_historical_features(entity_df=asked.to_pandas(), features=definitions.service)
+            joined = job.to_arrow().sort_by(row)
+        except OfflineStoreError as error:
+            raise FeatureError(error.what, where=error.where, expected=error.expected, todo=error.todo) from error
     if not joined[row].combine_chunks().equals(asked[row].combine_chunks()):
         raise FeatureError(
             f"{joined.num_rows} rows came back for {label_rows.num_rows} label rows",

@@ -234,6 +234,14 @@ def test_features_are_those_known_at_each_moment(joined_root: Path, config: str,
     assert joined["sold"].to_pylist() == [10, None, None, 50, 10]
 
 
+def test_a_missing_feature_table_is_a_feature_error(joined_root: Path) -> None:
+    """What the offline store refuses is told as every other error of the project."""
+    (joined_root / "data" / "features" / "sales.parquet").unlink()
+    rows = pa.table({"shop": ["a"], "event_timestamp": pa.array([at(2)], MOMENT)})
+    with pytest.raises(FeatureError, match=r"sales\.parquet"):
+        historical_features(definitions(joined_root), rows, joined_root / "feature_repo", "feature_store.yaml")
+
+
 def test_asking_for_features_leaves_no_file(joined_root: Path, monkeypatch) -> None:
     """Neither a feature registry nor an online store appears, beside the definitions or where the step stands."""
     monkeypatch.chdir(joined_root)
