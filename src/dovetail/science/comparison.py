@@ -57,6 +57,10 @@ class Bootstrap:
         column = METRICS.index(metric)
         return self._estimate(self.point[model][column], self.draws[model][:, column])
 
+    def estimates(self, model: str) -> dict[str, Estimate]:
+        """All of a model's metrics with their intervals, by metric."""
+        return {metric: self.estimate(model, metric) for metric in METRICS}
+
     def gain(self, model: str, reference: str, metric: str) -> Estimate:
         """How much better the model is than the reference, with the paired interval; above 0 is better."""
         column, sign = METRICS.index(metric), -1 if metric in SMALLER_IS_BETTER else 1
@@ -83,14 +87,6 @@ def bootstrap(y: Numbers, predictions: Mapping[str, Numbers], n: int, confidence
         for model, ranking in rankings.items():
             draws[model][replicate] = ranking.measure(weight)
     return Bootstrap({model: ranking.measure() for model, ranking in rankings.items()}, draws, confidence)
-
-
-def intervals(
-    y: Numbers, predictions: Mapping[str, Numbers], n: int, confidence: float, seed: int
-) -> dict[str, dict[str, Estimate]]:
-    """Every metric of every model with its interval, by model, then metric."""
-    result = bootstrap(y, predictions, n, confidence, seed)
-    return {model: {metric: result.estimate(model, metric) for metric in METRICS} for model in predictions}
 
 
 def by_slice(

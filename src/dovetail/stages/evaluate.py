@@ -47,7 +47,8 @@ def _report(overall: Bootstrap, slices: list[SliceRow], receipt: dict[str, Any],
         "rows": n_rows,
         "confidence": overall.confidence,
         "models": {
-            name: {metric: overall.estimate(name, metric)._asdict() for metric in METRICS} for name in overall.point
+            name: {metric: estimate._asdict() for metric, estimate in overall.estimates(name).items()}
+            for name in overall.point
         },
         "gain_over": {
             name: overall.gain("model", name, "roc_auc")._asdict() for name in overall.point if name != "model"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovetail.science.comparison import bootstrap, by_slice, decide, intervals
+from dovetail.science.comparison import bootstrap, by_slice, decide
 from dovetail.science.metrics import METRICS, Numbers, measure
 from dovetail.settings.schema import Evaluation, Gate
 
@@ -48,7 +48,7 @@ def test_a_replicate_is_a_resampling_of_the_rows() -> None:
 def test_the_same_seed_gives_the_same_intervals() -> None:
     """Intervals depend on the seed and nothing else."""
     y, good, poor, _ = rows(200)
-    first, again, other = (intervals(y, {"a": good, "b": poor}, 20, 0.9, seed) for seed in (3, 3, 4))
+    first, again, other = (bootstrap(y, {"a": good, "b": poor}, 20, 0.9, seed).estimates("b") for seed in (3, 3, 4))
     assert first == again
     assert first != other
 
@@ -60,7 +60,7 @@ def test_the_interval_covers_the_truth() -> None:
     estimates = []
     for seed in range(60):
         y, good, _, _ = rows(300, seed)
-        estimates.append(intervals(y, {"a": good}, 100, 0.95, seed)["a"]["roc_auc"])
+        estimates.append(bootstrap(y, {"a": good}, 100, 0.95, seed).estimate("a", "roc_auc"))
     assert 52 <= sum(estimate.low <= truth <= estimate.high for estimate in estimates) <= 60
 
 
