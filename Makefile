@@ -37,7 +37,7 @@ test: setup ## Run the tests
 	@python -m pytest -q -n 2 -m "not slow"
 
 test-all: setup ## Run all tests, the slow ones too: the pipeline end to end, faults, servers
-	@python -m pytest -q -n 2
+	@python -m pytest -q -n 2 --dist loadfile
 
 check: setup ## Lint, types and layers
 	@ruff check .

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 
-from dovetail.errors import DovetailError, SettingsError, WorkspaceError
+from dovetail.errors import DiskFullError, DovetailError, SettingsError, WorkspaceError
+from dovetail.files import is_disk_full
 
 STEPS = {
     "stages": {
@@ -101,6 +102,15 @@ def run(name: str, arguments: list[str]) -> None:
         module.run(f"dovetail.{group}.{name}", arguments)
 
 
+def _full(error: Exception) -> DiskFullError:
+    """The error of a tool that found no space, as ours."""
+    return DiskFullError(
+        "no space left",
+        where=f"{type(error).__module__.partition('.')[0]} could not write; the outputs of other steps are untouched.",
+        todo="Free some space and run the same command again:  df -h .",
+    )
+
+
 def main(arguments: list[str]) -> int:
     """The exit code: 0 when it worked, 1 after an error, 2 when the gate refused, 130 after Ctrl-C."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -115,6 +125,11 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        print(f"DiskFullError: {_full(error)}", file=sys.stderr)
+        return DiskFullError.exit_code
     return 0
 
 

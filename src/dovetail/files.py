@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether no space being left is the error, or what led to it; a tool may have wrapped it in its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if getattr(error, "sqlite_errorname", None) in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes `path`'s place when the block ends well.
@@ -36,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_disk_full(error):
             raise DiskFullError(
                 f"no space left to write {path.name}",
                 where=f"in {path.parent}; what was there before is untouched.",

@@ -108,6 +108,12 @@ def _mlflow(settings: Pipeline, workspace: Workspace) -> Findings:
         run_id = read_json(receipt)["run_id"]
         experiments.require_run(client, run_id, tracking_uri=mlflow.tracking_uri, receipt="models/run.json")
         yield Finding("receipt", f"run {run_id} is there and complete")
+    version = workspace.root / "models/version.json"
+    if version.exists():
+        name, number = (read_json(version)[key] for key in ("name", "version"))
+        is_there = model_registry.find_version(client, name, number) is not None
+        found = f"{name} version {number} is {'there' if is_there else 'lost, though models/version.json names it'}"
+        yield Finding("version", found, "" if is_there else "Make it again:  python -m dovetail mend")
     for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
-        found = model_registry.find_alias(client, settings.usecase.name, alias)
-        yield Finding(alias, str(found) if found else "none yet")
+        holder = model_registry.find_alias(client, settings.usecase.name, alias)
+        yield Finding(alias, str(holder) if holder else "none yet")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dovetail.errors import GateRefused, ModelUnavailableError
+from dovetail.errors import GateRefused, ModelUnavailableError, NoChampionError
 from dovetail.files import read_parquet, write_json
 from dovetail.lineage import DATA_VERSION, GATE_DECISION, GATE_NUMBERS, GIT_COMMIT, TRAINED_UNTIL
 from dovetail.science import estimators
@@ -34,7 +34,9 @@ def promote(settings: Pipeline, workspace: Workspace) -> None:
     """
     name, mlflow = settings.usecase.name, workspace.profile.mlflow
     client = experiments.connect(mlflow)
-    challenger = model_registry.with_alias(client, name, CHALLENGER)
+    challenger = model_registry.find_alias(client, name, CHALLENGER)
+    if challenger is None:
+        raise _no_challenger(name, workspace)
     champion = model_registry.find_alias(client, name, CHAMPION)
     experiments.require_run(client, challenger.run_id, tracking_uri=mlflow.tracking_uri, receipt=str(challenger))
     if champion and champion.version == challenger.version:
@@ -59,6 +61,17 @@ def promote(settings: Pipeline, workspace: Workspace) -> None:
         )
     model_registry.set_alias(client, name, CHAMPION, challenger.version)
     log.info("%s is the champion now: %s", challenger, "; ".join(decision.reasons))
+
+
+def _no_challenger(name: str, workspace: Workspace) -> NoChampionError:
+    """The error that tells a version that MLflow has lost from one that was never made."""
+    is_lost = workspace.read("models/version.json").exists()
+    uri = experiments.public_uri(workspace.profile.mlflow.tracking_uri)
+    return NoChampionError(
+        f"no version of model '{name}' has the alias '{CHALLENGER}'",
+        where=f"in MLflow at {uri}{', though models/version.json names one' if is_lost else ''}.",
+        todo="Make it again:  python -m dovetail mend" if is_lost else "Make one first:  make run",
+    )
 
 
 def _decide(settings: Pipeline, workspace: Workspace, versions: Mapping[str, ModelVersion]) -> Decision:

@@ -19,15 +19,17 @@ def state(root: Path) -> tuple[str, bool]:
     """
     try:
         commit = _git(root, "rev-parse", "HEAD").strip()
-        changed = _git(root, "status", "--porcelain", "--", ".", *_RESULTS)
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
         raise WorkspaceError(
             "there is no git commit to name the code by",
             where=f"in {root}",
             todo="Make one:  git init && git add -A && git commit -m 'Start'",
         ) from error
+    changed = _git(root, "status", "--porcelain", "--", ".", *_RESULTS)
     return commit, bool(changed.strip())
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", "--no-optional-locks", *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout

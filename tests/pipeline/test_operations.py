@@ -1,0 +1,133 @@
+"""The operations on the real pipeline: the gate, batch scoring, the summary and the doctor."""
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.slow
+
+DESCRIBE = """
+for number in (1, 2):
+    version = client.get_model_version('flights', str(number))
+    print(number, version.tags.get('dovetail.gate'), version.description)
+"""
+# What a person does in MLflow's UI: a copy of the version, made the champion.
+SECOND_CHAMPION = """
+first = client.get_model_version('flights', '1')
+client.create_model_version('flights', first.source, first.run_id, tags=first.tags)
+client.set_registered_model_alias('flights', 'champion', '2')
+"""
+
+
+def predictions(project) -> list[Path]:
+    """The files of the prediction log."""
+    return sorted((project.folder / "predictions/flights").glob("*"))
+
+
+def test_the_first_model_is_promoted_once(project) -> None:
+    """The first model needs to beat the baseline only; asked again, there is nothing to promote."""
+    assert "flights version 1 is the champion now: gain in roc_auc +0." in project.step("promote")
+    assert project.aliases() == {"challenger": 1, "champion": 1}
+    tags = dict(project.mlflow("SELECT key, value FROM model_version_tags WHERE version = 1"))
+    assert tags["dovetail.gate"] == "passed"
+    assert tags["git.commit"] == project.sh("git rev-parse HEAD~").strip()
+    assert tags["git.dirty"] == "false"
+    assert "flights version 1 is the champion already: nothing to promote" in project.step("promote")
+
+
+def test_an_equal_model_is_refused(in_production) -> None:
+    """The same model trained again is no gain: exit code 2, the reasons, the numbers, and the champion stays."""
+    project = in_production
+    project.repro("--force --single-item train")
+    assert project.repro() == ["evaluate", "register"]
+    said = project.step("promote", 2)
+    assert (
+        "GateRefused: flights version 2 is not promoted\n  - gain in roc_auc +0.0000 (interval +0.0000 to +0.0000)"
+        in said
+    )
+    assert "over the champion; must be at least 0.002 with its interval above 0" in said
+    assert "flights version 1 stays champion." in said
+    assert project.aliases() == {"challenger": 2, "champion": 1}
+    assert re.match(
+        r"1 passed \*\*Promoted\*\* as the first version, on the same rows of the holdout\.\n- gain .*?"
+        r"2 refused \*\*Not promoted\*\* against flights version 1, on the same rows of the holdout\.\n- gain",
+        project.with_mlflow(DESCRIBE),
+        re.DOTALL,
+    )
+
+
+def test_a_worse_model_is_refused_on_slices_too(in_production) -> None:
+    """A model that knows nothing is refused, and the slices that it would damage are named."""
+    in_production.sh("dvc exp run -S model=baseline")
+    said = in_production.step("promote", 2)
+    assert "over the baseline; must be above 0" in said
+    assert re.search(r"on origin \w+ \(\d+ rows\); may be worse by 0\.02", said)
+    assert in_production.aliases() == {"challenger": 2, "champion": 1}
+
+
+def test_without_a_champion_nothing_is_scored(project) -> None:
+    """Before a promotion, `score` says what is missing and what to type."""
+    assert project.step("score", 1).endswith(
+        "NoChampionError: no version of model 'flights' has the alias 'champion'\n"
+        "  in the model registry (1 versions; aliases: challenger -> 1).\n"
+        "  Promote one first:  python -m dovetail promote\n"
+    )
+    assert predictions(project) == []
+
+
+def test_scores_are_appended(in_production) -> None:
+    """Each flight is scored once by each champion, stamped with what made it; no file is ever written over."""
+    in_production.step("score")
+    (first,) = predictions(in_production)
+    rows = pq.read_table(first)
+    content = first.read_bytes()
+    assert rows.num_rows > 100
+    assert rows["key"].to_pylist() == sorted(set(rows["key"].to_pylist()), key=rows["key"].to_pylist().index)
+    assert set(rows["run_id"].to_pylist()) == {in_production.read("models/run.json")["run_id"]}
+    assert [set(rows[name].to_pylist()) for name in ("model", "model_version")] == [{"flights"}, {1}]
+    assert [len(set(rows[name].to_pylist())) for name in ("data_version", "scored_at")] == [1, 1]
+
+    assert f"has predicted all {rows.num_rows} rows" in in_production.step("score")
+    assert predictions(in_production) == [first]
+
+    in_production.with_mlflow(SECOND_CHAMPION)
+    in_production.step("score")
+    (second,) = set(predictions(in_production)) - {first}
+    again = pq.read_table(second)
+    assert first.read_bytes() == content
+    assert again["probability"] == rows["probability"]
+    assert set(again["model_version"].to_pylist()) == {2}
+
+
+def test_other_features_are_not_served(in_production) -> None:
+    """When the feature definitions are no longer those of the champion's training, nothing is scored."""
+    in_production.edit("feature_repo/flights.py", r"ttl=timedelta\(hours=6\)", "ttl=timedelta(hours=7)")
+    said = in_production.step("score", 1)
+    assert "FeatureError: the features are not those that flights version 1 was trained on" in said
+    assert "Train and promote a model with these features:  make run" in said
+    assert predictions(in_production) == []
+
+
+def test_the_summary_names_files_that_exist(in_production) -> None:
+    """The summary has the metric with its interval, the gate, drift, and five files to look at."""
+    in_production.step("score")
+    said = in_production.step("summary")
+    assert re.search(r"^  this model +ROC AUC 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", said, re.MULTILINE)
+    assert re.search(r"^gate +promoted as the first version: gain in roc_auc", said, re.MULTILINE)
+    assert re.search(r"^drift +\w+ in 2013-03: \d+ of \d+ inputs drift", said, re.MULTILINE)
+    paths = re.findall(r"^  ((?:reports|predictions)/\S+)", said, re.MULTILINE)
+    assert len(paths) == 5
+    assert [path for path in paths if not (in_production.folder / path).is_file()] == []
+
+
+def test_the_doctor_says_what_to_type(project) -> None:
+    """The doctor is content after a run; without dvc.lock and the database it says what makes them."""
+    assert "->" not in project.step("doctor")
+    (project.folder / "dvc.lock").unlink()
+    (project.folder / "data/operational.sqlite").unlink()
+    said = project.step("doctor", 1)
+    assert re.findall(r"^-> +(\w+)", said, re.MULTILINE) == ["DVC", "source"]
+    assert "Run it:  make run" in said
+    assert "Make it:  make sources" in said
