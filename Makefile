@@ -14,7 +14,7 @@ help: ## Print this list
 setup: .venv/ready sources ## Make the environment and the example's operational database
 
 # Remade when the lock changes, so that what is installed is what is locked.
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, this is %s: make PYTHON=python3.13 setup" % sys.version.split()[0])'
 	@echo "Setting up .venv (once, some minutes) …"
 	@rm -rf .venv
