@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from dovetail.tools.model_registry import CHALLENGER, CHAMPION, ModelVersion
 
 log = logging.getLogger(__name__)
 RECORD = "reports/promotion.json"
+MOST = 10
 
 
 def promote(settings: Pipeline, workspace: Workspace) -> None:
@@ -54,13 +55,19 @@ def promote(settings: Pipeline, workspace: Workspace) -> None:
     _record(workspace, challenger, champion, decision)
     if not decision.promoted:
         raise GateRefused(
-            f"{challenger} is not promoted\n" + "\n".join(f"  - {reason}" for reason in decision.reasons),
+            f"{challenger} is not promoted\n" + "\n".join(_listed(decision.reasons)),
             where=f"{champion or 'No version'} stays champion.",
             expected="The rules are usecase.gate in conf/usecase/; the version's description holds the numbers.",
             todo="Compare the runs:  make ui",
         )
     model_registry.set_alias(client, name, CHAMPION, challenger.version)
     log.info("%s is the champion now: %s", challenger, "; ".join(decision.reasons))
+
+
+def _listed(reasons: Sequence[str]) -> list[str]:
+    """The first ten reasons, a line each."""
+    more = [f"  - and {len(reasons) - MOST} more, in {RECORD}"] if len(reasons) > MOST else []
+    return [*(f"  - {reason}" for reason in reasons[:MOST]), *more]
 
 
 def _no_challenger(name: str, workspace: Workspace) -> NoChampionError:

@@ -8,6 +8,7 @@ from dovetail.files import read_json
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 
+RECORD = "reports/promotion.json"
 LOOK_AT = (
     ("reports/drift.html", "what moved between training and the newest month"),
     ("reports/pictures/holdout_slices.png", "where the model is good, and where it is not"),
@@ -60,13 +61,15 @@ def _interval(estimate: dict[str, float]) -> str:
 
 
 def _gate_line(workspace: Workspace, version: dict[str, Any]) -> str:
-    path = workspace.root / "reports/promotion.json"
+    path = workspace.root / RECORD
     record = read_json(path) if path.exists() else {}
     if record.get("run_id") != version["run_id"]:
         return "not asked yet about this version:  python -m dovetail promote"
     verdict = "promoted" if record["promoted"] else "not promoted"
     over = f"against {record['champion']}" if record["champion"] else "as the first version"
-    return f"{verdict} {over}: {'; '.join(record['reasons'])}"
+    first, *others = record["reasons"]
+    more = f" (and {len(others)} reasons more: {RECORD})" if others else ""
+    return f"{verdict} {over}: {first}{more}"
 
 
 def _drift_line(drift: dict[str, Any]) -> str:
