@@ -141,8 +141,8 @@ TOOLS = {
 USED = {
     "ingest": {"sqlalchemy"},
     "validate": {"pandera"},
-    "featurize": {"feast", "ibis"},
-    "assemble": {"feast", "ibis"},
+    "featurize": {"duckdb", "feast", "ibis"},
+    "assemble": {"duckdb", "feast", "ibis"},
     "train": {"matplotlib", "mlflow", "skops", "sklearn"},
     "evaluate": {"matplotlib", "skops", "sklearn"},
     "register": {"mlflow", "skops"},
