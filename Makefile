@@ -27,11 +27,10 @@ sources: .venv/ready ## Fill the database that stands for the airline's operatio
 	@python scripts/operational_system.py
 
 run: setup ## Run the whole loop once on real data: pipeline, gate, scoring, summary
-	@$(DOVETAIL) mend
 	@dvc repro
+	@$(DOVETAIL) mend
 	@$(DOVETAIL) promote || test $$? -eq 2
-	@$(DOVETAIL) score
-	@$(DOVETAIL) summary
+	@code=0; $(DOVETAIL) score || code=$$?; $(DOVETAIL) summary; exit $$code
 
 test: setup ## Run the tests
 	@python -m pytest -q -n 2 -m "not slow"
@@ -69,5 +68,6 @@ lock: setup ## Lock the newest versions that pyproject.toml allows
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
-clean: ## Remove what the pipeline made (not the environment, not MLflow's records)
-	@rm -rf data models reports plots metrics predictions .runs
+clean: ## Remove what the pipeline made (no environment, no record of MLflow, no prediction)
+	@rm -rf data/raw data/valid data/quarantine data/features data/label_rows.parquet data/training_set
+	@rm -rf models reports metrics plots .runs

@@ -101,7 +101,7 @@ def run(folder: Path, live: pd.DataFrame) -> dict[str, Any]:
     workspace = Workspace(root=folder, home=folder, out=folder, profile=None, is_stage=True)  # type: ignore[arg-type]
     drift(SimpleNamespace(usecase=usecase), workspace)  # type: ignore[arg-type]
     assert "<table>" in (folder / "reports/drift.html").read_text()
-    return json.loads((folder / "reports/drift.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((folder / "metrics/drift.json").read_text())  # type: ignore[no-any-return]
 
 
 def outcomes(report: dict[str, Any]) -> dict[str, str]:

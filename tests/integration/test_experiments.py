@@ -124,7 +124,7 @@ def test_a_database_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_no_secret_is_shown() -> None:
     """A URI is printed without user and password."""
     assert experiments.public_uri("postgresql://me:secret@db/mlflow") == "postgresql://db/mlflow"
-    assert experiments.public_uri("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert experiments.public_uri("sqlite:////home/me@work/mlflow.db") == "sqlite:////home/me@work/mlflow.db"
 
 
 @pytest.mark.slow

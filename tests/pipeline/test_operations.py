@@ -23,7 +23,7 @@ client.set_registered_model_alias('flights', 'champion', '2')
 
 def predictions(project) -> list[Path]:
     """The files of the prediction log."""
-    return sorted((project.folder / "predictions/flights").glob("*"))
+    return sorted((project.folder / "predictions/flights").glob("*.parquet"))
 
 
 def test_the_first_model_is_promoted_once(project) -> None:
@@ -89,7 +89,7 @@ def test_scores_are_appended(in_production) -> None:
     assert [set(rows[name].to_pylist()) for name in ("model", "model_version")] == [{"flights"}, {1}]
     assert [len(set(rows[name].to_pylist())) for name in ("data_version", "scored_at")] == [1, 1]
 
-    assert f"has predicted all {rows.num_rows} rows" in in_production.step("score")
+    assert "is predicted: nothing to score" in in_production.step("score")
     assert predictions(in_production) == [first]
 
     in_production.with_mlflow(SECOND_CHAMPION)
@@ -101,12 +101,35 @@ def test_scores_are_appended(in_production) -> None:
     assert set(again["model_version"].to_pylist()) == {2}
 
 
+def test_no_flight_is_missed_when_time_goes_on(in_production) -> None:
+    """Days later every flight since the log began is predicted once, those too that were not known yet at first."""
+    in_production.step("score")
+    in_production.edit("conf/usecase/flights.yaml", r'until: "[\d-]+"', 'until: "2013-04-13"')
+    assert "WorkspaceError: there is no row in the 24 hours before" in in_production.step("score", 1)
+    in_production.repro("assemble")
+    in_production.step("score")
+    logged = [key for file in predictions(in_production) for key in pq.read_table(file)["key"].to_pylist()]
+    rows = pq.read_table(in_production.folder / "data/label_rows.parquet").to_pandas()
+    assert sorted(logged) == sorted(rows.loc[rows["event_timestamp"] >= "2013-04-09T00:00Z", "flight_id"])
+
+
+def test_a_champion_with_other_features_is_judged_by_its_own(in_production) -> None:
+    """Where a feature now means something else, the champion's predictions of the time count, on the same rows."""
+    champion = in_production.read("metrics/holdout.json")["holdout/roc_auc"]
+    in_production.edit("feature_repo/flights.py", r"_\.arr_delay\.mean\(\)", "(_.arr_delay / 60).mean()")
+    in_production.repro()
+    in_production.step("promote", 2)
+    numbers = in_production.read("reports/promotion.json")["numbers"]
+    assert numbers["champion_roc_auc"] == pytest.approx(champion)
+    assert numbers["challenger_roc_auc"] == pytest.approx(in_production.read("metrics/holdout.json")["holdout/roc_auc"])
+
+
 def test_other_features_are_not_served(in_production) -> None:
     """When the feature definitions are no longer those of the champion's training, nothing is scored."""
     in_production.edit("feature_repo/flights.py", r"ttl=timedelta\(hours=6\)", "ttl=timedelta(hours=7)")
     said = in_production.step("score", 1)
-    assert "FeatureError: the features are not those that flights version 1 was trained on" in said
-    assert "Train and promote a model with these features:  make run" in said
+    assert "FeatureError: the inputs are not those that flights version 1 was trained on" in said
+    assert "train and promote a model with these:  make run" in said
     assert predictions(in_production) == []
 
 

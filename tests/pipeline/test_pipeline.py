@@ -69,6 +69,8 @@ def test_a_new_model_and_back(project) -> None:
     assert project.repro() == ["config"]
     assert project.read("models/version.json") == first
     assert project.complete_runs() == {first["run_id"], second["run_id"]}
+    said = project.step("promote", 1)
+    assert "TrackingError: the challenger is flights version 2, this workspace made version 1" in said
     assert "flights version 1, which DVC restored, is the challenger again" in project.step("mend")
     assert project.aliases() == {"challenger": first["version"]}
 

@@ -24,7 +24,7 @@ OUTPUTS = {
     "train": ["models"],
     "evaluate": ["reports/pictures", "metrics", "plots"],
     "register": ["models"],
-    "drift": ["reports/drift.html", "reports/drift.json"],
+    "drift": ["reports/drift.html", "metrics/drift.json"],
 }
 
 

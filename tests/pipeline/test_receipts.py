@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -98,3 +99,11 @@ def test_a_deleted_model_version_is_noticed_and_mended(project) -> None:
     assert re.findall(r"Running stage '(\w+)'", project.step("mend")) == ["register"]
     assert project.aliases() == {"challenger": project.read("models/version.json")["version"]}
     assert len(project.complete_runs()) == 1
+
+
+def test_lost_artifacts_are_noticed_and_mended(project) -> None:
+    """A model whose file is gone is not taken for one that is there, though MLflow's database still names it."""
+    shutil.rmtree(project.folder / "mlartifacts/models")
+    assert "model.skops is gone" in project.step("doctor", 1)
+    assert re.findall(r"Running stage '(\w+)'", project.step("mend")) == ["train", "evaluate", "register"]
+    project.step("doctor")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from dovetail.errors import DovetailError, WorkspaceError
+from dovetail.errors import DovetailError, ModelUnavailableError, WorkspaceError
 from dovetail.files import read_json
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
@@ -110,10 +111,25 @@ def _mlflow(settings: Pipeline, workspace: Workspace) -> Findings:
         yield Finding("receipt", f"run {run_id} is there and complete")
     version = workspace.root / "models/version.json"
     if version.exists():
-        name, number = (read_json(version)[key] for key in ("name", "version"))
-        is_there = model_registry.find_version(client, name, number) is not None
-        found = f"{name} version {number} is {'there' if is_there else 'lost, though models/version.json names it'}"
-        yield Finding("version", found, "" if is_there else "Make it again:  python -m dovetail mend")
+        yield _version(client, **read_json(version))
     for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
         holder = model_registry.find_alias(client, settings.usecase.name, alias)
         yield Finding(alias, str(holder) if holder else "none yet")
+
+
+def _version(client: Any, *, name: str, version: int, **_: str) -> Finding:
+    """Whether MLflow has the version that this workspace made, with its file, as the challenger."""
+    found = model_registry.find_version(client, name, version)
+    if found is None:
+        what = "is lost, though models/version.json names it"
+        return Finding("version", f"{name} version {version} {what}", "Make it again:  python -m dovetail mend")
+    try:
+        with model_registry.model_file(found):
+            pass
+    except ModelUnavailableError as error:
+        return Finding("version", f"{found}: {error.what}", "Make it again:  python -m dovetail mend")
+    challenger = model_registry.find_alias(client, name, model_registry.CHALLENGER)
+    if challenger is None or challenger.version != version:
+        todo = "Make it so:  python -m dovetail mend"
+        return Finding("version", f"{found}, which this workspace made, is not the challenger", todo)
+    return Finding("version", f"{found} is there, and its file is whole")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dovetail.errors import TrackingError, WorkspaceError
+from dovetail.errors import ModelUnavailableError, TrackingError, WorkspaceError
 from dovetail.files import read_json
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
@@ -22,7 +22,7 @@ def mend(settings: Pipeline, workspace: Workspace) -> None:
     """
     run, version = workspace.read("models/run.json"), workspace.read("models/version.json")
     if not run.exists():
-        log.info("no receipt yet: nothing to mend")
+        log.info("no receipt yet: nothing to mend; make one:  dvc repro")
         return
     client = experiments.connect(workspace.profile.mlflow)
     try:
@@ -33,20 +33,31 @@ def mend(settings: Pipeline, workspace: Workspace) -> None:
             receipt="models/run.json",
         )
     except TrackingError as lost:
-        log.warning("%s\n%s\nMaking it again.", lost.what, lost.where)
-        _dvc(workspace.root, "repro", "assemble")
-        # Forced, or DVC would restore the receipt of the lost run from its cache.
-        _dvc(workspace.root, "repro", "--force", "--single-item", "train")
-        _dvc(workspace.root, "repro", "register")
+        _train_again(workspace.root, f"{lost.what}\n{lost.where}")
         return
     if version.exists():
         _mend_version(client, settings.usecase.name, read_json(version)["version"], workspace)
 
 
+def _train_again(root: Path, lost: str) -> None:
+    log.warning("%s\nMaking it again.", lost)
+    _dvc(root, "repro", "assemble")
+    # Forced, or DVC would restore the receipt of the lost run from its cache.
+    _dvc(root, "repro", "--force", "--single-item", "train")
+    _dvc(root, "repro", "register")
+
+
 def _mend_version(client: Any, name: str, number: int, workspace: Workspace) -> None:
-    if model_registry.find_version(client, name, number) is None:
+    found = model_registry.find_version(client, name, number)
+    if found is None:
         log.warning("%s version %d, which models/version.json names, is not in MLflow. Making it again.", name, number)
         _dvc(workspace.root, "repro", "--force", "--single-item", "register")
+        return
+    try:
+        with model_registry.model_file(found):
+            pass
+    except ModelUnavailableError as lost:
+        _train_again(workspace.root, f"{lost.what}\n{lost.where}")
         return
     challenger = model_registry.find_alias(client, name, model_registry.CHALLENGER)
     if challenger is None or challenger.version != number:

@@ -2,18 +2,22 @@
 
 import json
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dovetail.errors import GateRefused, ModelUnavailableError, NoChampionError
-from dovetail.files import read_parquet, write_json
-from dovetail.lineage import DATA_VERSION, GATE_DECISION, GATE_NUMBERS, GIT_COMMIT, TRAINED_UNTIL
+from dovetail.errors import GateRefused, ModelUnavailableError, NoChampionError, TrackingError
+from dovetail.files import read_json, read_parquet, write_json
+from dovetail.lineage import DATA_VERSION, DEFINITION_HASH, GATE_DECISION, GATE_NUMBERS, GIT_COMMIT, TRAINED_UNTIL
 from dovetail.science import estimators
 from dovetail.science.comparison import Decision, decide
+from dovetail.science.metrics import Numbers
 from dovetail.science.slices import slice_columns
+from dovetail.science.splits import input_columns
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools import experiments, model_files, model_registry
@@ -31,13 +35,14 @@ def promote(settings: Pipeline, workspace: Workspace) -> None:
         GateRefused: the challenger is not better; the champion stays.
         NoChampionError: there is no challenger.
         ModelUnavailableError: a model was trained on rows of the holdout, or cannot be loaded.
-        TrackingError: the run that made the challenger is lost.
+        TrackingError: the run that made the challenger is lost, or the challenger is not this workspace's.
     """
     name, mlflow = settings.usecase.name, workspace.profile.mlflow
     client = experiments.connect(mlflow)
     challenger = model_registry.find_alias(client, name, CHALLENGER)
     if challenger is None:
         raise _no_challenger(name, workspace)
+    _require_own(challenger, workspace)
     champion = model_registry.find_alias(client, name, CHAMPION)
     experiments.require_run(client, challenger.run_id, tracking_uri=mlflow.tracking_uri, receipt=str(challenger))
     if champion and champion.version == challenger.version:
@@ -81,20 +86,37 @@ def _no_challenger(name: str, workspace: Workspace) -> NoChampionError:
     )
 
 
+def _require_own(challenger: ModelVersion, workspace: Workspace) -> None:
+    """Nothing, when the challenger is what this workspace made: DVC restores files, and no alias."""
+    receipt = workspace.read("models/version.json")
+    own = read_json(receipt) if receipt.exists() else None
+    if own and own["run_id"] != challenger.run_id:
+        raise TrackingError(
+            f"the challenger is {challenger}, this workspace made version {own['version']}",
+            where="by models/version.json; the gate judges with this workspace's holdout and features.",
+            todo="Make this workspace's version the challenger:  python -m dovetail mend",
+        )
+
+
 def _decide(settings: Pipeline, workspace: Workspace, versions: Mapping[str, ModelVersion]) -> Decision:
     """The gate's decision on the holdout of the workspace, on identical rows for all models."""
     usecase = settings.usecase
     holdout = read_parquet(workspace.read("data/training_set/holdout.parquet")).to_pandas()
-    X = holdout[usecase.label.inputs(holdout)]
+    X = holdout[input_columns(holdout, usecase.label)]
     y = holdout[usecase.label.column].to_numpy(dtype=int)
-    predictions = {role: _predict(version, X, usecase.split.holdout.start) for role, version in versions.items()}
+    meaning = read_json(workspace.read("data/training_set/definition.json"))["definition_hash"]
+    predictions = {}
+    for role, version in versions.items():
+        _require_unseen(version, usecase.split.holdout.start)
+        is_same = version.tags.get(DEFINITION_HASH) == meaning
+        predictions[role] = _predict(version, X) if is_same else _predicted(version, holdout[usecase.label.key])
     baseline = model_files.load_model(workspace.read("models/baseline.skops"))
     predictions["baseline"] = estimators.probabilities(baseline, X)
     slices = slice_columns(X, usecase.evaluation.slices)
     return decide(y, predictions, slices, usecase.gate, usecase.evaluation, settings.seed)
 
 
-def _predict(version: ModelVersion, X: pd.DataFrame, holdout_start: datetime) -> Any:
+def _require_unseen(version: ModelVersion, holdout_start: datetime) -> None:
     trained_until = version.tags.get(TRAINED_UNTIL)
     if trained_until is None or datetime.fromisoformat(trained_until) > holdout_start:
         raise ModelUnavailableError(
@@ -102,16 +124,27 @@ def _predict(version: ModelVersion, X: pd.DataFrame, holdout_start: datetime) ->
             where=f"its tag {TRAINED_UNTIL} is {trained_until}, the holdout starts at {holdout_start.isoformat()}.",
             todo="Move usecase.split in conf/usecase/, so that the holdout is new to both models, and:  dvc repro",
         )
+
+
+def _predict(version: ModelVersion, X: pd.DataFrame) -> Numbers:
+    """What the model says of the holdout as it is now."""
     with model_registry.model_file(version) as path:
-        model = model_files.load_model(path)
-    missing = sorted(set(getattr(model, "feature_names_in_", ())) - set(X))
-    if missing:
+        return estimators.probabilities(model_files.load_model(path), X)
+
+
+def _predicted(version: ModelVersion, keys: "pd.Series[Any]") -> Numbers:
+    """What the model said of these rows when it was evaluated, with its own features, which are no longer computed."""
+    with tempfile.TemporaryDirectory(prefix="dovetail-gate-") as folder:
+        path = model_registry.fetch_evidence(version, "holdout_predictions.parquet", Path(folder))
+        said = read_parquet(path).to_pandas().set_index("key")["probability"] if path else pd.Series(dtype=float)
+    found = said.reindex(keys)
+    if found.isna().any():
         raise ModelUnavailableError(
-            f"{version} needs {len(missing)} columns that the training set no longer has: {', '.join(missing[:10])}",
-            where="in data/training_set/holdout.parquet.",
-            todo="Bring the features back, or take the alias away in the MLflow UI:  make ui",
+            f"{version} has other features, and did not predict {int(found.isna().sum())} of the {len(keys)} rows",
+            where="of this holdout: its features are no longer computed, and its run has no predictions for them.",
+            todo="Evaluate it on this holdout at its own commit, or choose by hand in the MLflow UI:  make ui",
         )
-    return estimators.probabilities(model, X)
+    return found.to_numpy()
 
 
 def _description(challenger: ModelVersion, champion: ModelVersion | None, decision: Decision) -> str:

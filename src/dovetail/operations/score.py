@@ -1,19 +1,19 @@
 """The newest rows, predicted by the champion with what was known at each row's moment."""
 
+import fcntl
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from dovetail.errors import FeatureError
+from dovetail.errors import FeatureError, WorkspaceError
 from dovetail.files import read_parquet, write_parquet
 from dovetail.lineage import DEFINITION_HASH, THRESHOLD, fingerprint
 from dovetail.science import estimators
 from dovetail.settings.dvc_files import dvc_hash
-from dovetail.settings.schema import Pipeline
+from dovetail.settings.schema import Pipeline, UseCase
 from dovetail.settings.workspace import Workspace
 from dovetail.tools import experiments, feature_store, model_files, model_registry
 from dovetail.tools.model_registry import CHAMPION, ModelVersion
@@ -24,56 +24,91 @@ log = logging.getLogger(__name__)
 def score(settings: Pipeline, workspace: Workspace) -> None:
     """Append the champion's predictions for the newest rows to the prediction log; none is ever written over.
 
-    The newest rows are those of the last `usecase.scoring.window_hours` before `usecase.until`, without those that
-    this version has predicted before: run twice, the second finds nothing to do.
+    The newest rows are those of the last `usecase.scoring.window_hours` before `usecase.until` that this version has
+    not predicted, and any others since the log began that no version has: a row may become known after its moment,
+    and scoring may have been skipped for a month. Run twice, the second finds nothing to do; two at once take turns.
 
     Raises:
         NoChampionError: no version is in production.
-        FeatureError: the feature definitions are not those that the champion was trained on.
+        FeatureError: the inputs do not mean what they meant when the champion was trained.
+        WorkspaceError: the data was not made for `usecase.until`.
     """
     usecase = settings.usecase
     client = experiments.connect(workspace.profile.mlflow)
     champion = model_registry.with_alias(client, usecase.name, CHAMPION)
-    folder = Path(workspace.profile.predictions) / usecase.name
-
+    definitions = feature_store.load_definitions(workspace.root / "feature_repo", usecase.name)
+    _require_same_meaning(champion, feature_store.meaning_hash(definitions, usecase), usecase.name)
     rows = read_parquet(workspace.read("data/label_rows.parquet"))
-    since = usecase.until - timedelta(hours=usecase.scoring.window_hours)
-    newest = rows.filter(pc.greater_equal(rows["event_timestamp"], pa.scalar(since, rows["event_timestamp"].type)))
-    done = _predicted(folder, champion)
-    new = newest.filter(pc.invert(pc.is_in(newest[usecase.label.key], value_set=done)))
-    if new.num_rows == 0:
-        log.info("%s has predicted all %d rows since %s: nothing to score", champion, newest.num_rows, since)
-        return
-    log.info("score %d rows since %s with %s", new.num_rows, since, champion)
-
-    predictions = _predict(settings, workspace, champion, new)
-    scored_at = datetime.now(UTC)
-    path = folder / f"{usecase.until:%Y%m%dT%H%M}_v{champion.version}_{scored_at:%Y%m%dT%H%M%S%f}.parquet"
-    write_parquet(_stamped(settings, workspace, champion, new, predictions, scored_at), path)
-    log.info("scored %d rows: %s", new.num_rows, path)
-
-
-def _predicted(folder: Path, version: ModelVersion) -> pa.Array:
-    """The keys that this version has predicted, from the files of the log that it wrote."""
-    files = sorted(folder.glob(f"*_v{version.version}_*.parquet"))
-    tables = [ds.dataset([str(file)]).to_table(["key", "run_id"]) for file in files]
-    # A version's number comes back when MLflow's database was lost; its run does not.
-    keys = [table.filter(pc.equal(table["run_id"], version.run_id))["key"] for table in tables]
-    return pa.concat_arrays([chunk for key in keys for chunk in key.chunks] or [pa.array([], pa.string())])
+    folder = Path(workspace.profile.predictions) / usecase.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        new = _newest(rows, _log(folder), champion, usecase)
+        if new.num_rows == 0:
+            log.info("%s: every row until %s is predicted: nothing to score", champion, usecase.until)
+            return
+        log.info("score %d rows with %s", new.num_rows, champion)
+        probability = _predict(settings, workspace, definitions, champion, new)
+        scored_at = datetime.now(UTC)
+        path = folder / f"{usecase.until:%Y%m%dT%H%M}_v{champion.version}_{scored_at:%Y%m%dT%H%M%S%f}.parquet"
+        write_parquet(_stamped(settings, workspace, champion, new, probability, scored_at), path)
+        log.info("scored %d rows: %s", new.num_rows, path)
 
 
-def _predict(settings: Pipeline, workspace: Workspace, champion: ModelVersion, rows: pa.Table) -> pa.Array:
-    feature_repo = workspace.root / "feature_repo"
-    definitions = feature_store.load_definitions(feature_repo, settings.usecase.name)
-    current = feature_store.definition_hash(definitions)
+def _require_same_meaning(champion: ModelVersion, current: str, usecase: str) -> None:
     if champion.tags.get(DEFINITION_HASH) != current:
         raise FeatureError(
-            f"the features are not those that {champion} was trained on",
-            where=f"feature_repo/{settings.usecase.name}.py has the definition hash {current[:12]},",
+            f"the inputs are not those that {champion} was trained on",
+            where=f"feature_repo/{usecase}.py with usecase.label and usecase.request has the hash {current[:12]},",
             expected=f"the champion's is {champion.tags.get(DEFINITION_HASH, 'unknown')[:12]}.",
-            todo="Train and promote a model with these features:  make run",
+            todo="Go back to the champion's definitions, or train and promote a model with these:  make run",
         )
-    joined = feature_store.historical_features(definitions, rows, feature_repo, workspace.profile.feature_store)
+
+
+def _log(folder: Path) -> pa.Table:
+    """The key, moment, version and run of every prediction there is."""
+    moment = pa.timestamp("us", "UTC")
+    columns = pa.schema(
+        {"key": pa.string(), "event_timestamp": moment, "model_version": pa.int64(), "run_id": pa.string()}
+    )
+    files = sorted(folder.glob("*.parquet"))
+    tables = [read_parquet(file, columns.names).cast(columns) for file in files]
+    return pa.concat_tables([columns.empty_table(), *tables])
+
+
+def _newest(rows: pa.Table, predicted: pa.Table, champion: ModelVersion, usecase: UseCase) -> pa.Table:
+    """The rows to predict: recent ones that this version has not predicted, older ones that none has."""
+    moments = rows["event_timestamp"]
+    since = pa.scalar(usecase.until - timedelta(hours=usecase.scoring.window_hours), moments.type)
+    is_recent = pc.greater_equal(moments, since)
+    if not pc.any(is_recent).as_py():
+        raise WorkspaceError(
+            f"there is no row in the {usecase.scoring.window_hours:g} hours before {usecase.until}",
+            where="in data/label_rows.parquet, which was made for another usecase.until.",
+            todo="Make it for this one:  dvc repro",
+        )
+    # A version's number comes back when MLflow's database was lost; its run does not.
+    is_own = pc.and_(
+        pc.equal(predicted["model_version"], champion.version), pc.equal(predicted["run_id"], champion.run_id)
+    )
+    own = predicted.filter(is_own)
+    keys = rows[usecase.label.key]
+    by_none = pc.invert(pc.is_in(keys, value_set=predicted["key"]))
+    by_this = pc.is_in(keys, value_set=own["key"])
+    first = pc.min(predicted["event_timestamp"]) if predicted.num_rows else since
+    is_missed = pc.and_(pc.greater_equal(moments, first.cast(moments.type)), by_none)
+    return rows.filter(pc.or_(pc.and_(is_recent, pc.invert(by_this)), is_missed))
+
+
+def _predict(
+    settings: Pipeline,
+    workspace: Workspace,
+    definitions: feature_store.Definitions,
+    champion: ModelVersion,
+    rows: pa.Table,
+) -> pa.Array:
+    config_file = workspace.profile.feature_store
+    joined = feature_store.historical_features(definitions, rows, workspace.root / "feature_repo", config_file)
     features = [name for name in joined.column_names if name not in rows.column_names]
     frame = joined.select([*settings.usecase.request, *features]).to_pandas()
     _, numeric = estimators.columns_by_kind(frame)

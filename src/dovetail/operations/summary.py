@@ -21,7 +21,7 @@ def summary(settings: Pipeline, workspace: Workspace) -> None:
     """Print the metric with its interval, the gate's decision, drift, what to look at and how to look further."""
     evaluation = read_json(workspace.read("reports/evaluation.json"))
     version = read_json(workspace.read("models/version.json"))
-    drift = read_json(workspace.read("reports/drift.json"))
+    drift = read_json(workspace.read("metrics/drift.json"))
     newest = _newest_predictions(Path(workspace.profile.predictions) / settings.usecase.name)
     print(
         "\n".join(

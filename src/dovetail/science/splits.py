@@ -4,7 +4,7 @@ A label row is one key (a flight) at its moment of prediction, `event_timestamp`
 became known (null: not yet, or never). Everything is checked on the rows and tables themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -92,6 +92,12 @@ def part_of(event_timestamp: "pd.Series[Any]", split: Split) -> Numbers:
         parts[(event_timestamp >= period.start) & (event_timestamp < period.end)] = name
     parts[event_timestamp >= split.holdout.end] = "live"
     return parts
+
+
+def input_columns(columns: Iterable[str], label: Label) -> list[str]:
+    """The model's inputs: those columns of a part that neither name a row nor tell how it ended."""
+    others = {label.key, label.column, "event_timestamp", "label_known_at", "outcome"}
+    return [name for name in columns if name not in others]
 
 
 def split(rows: pa.Table, settings: Split) -> dict[str, pa.Table]:

@@ -4,7 +4,6 @@ Values are written in conf/, once: a default here is only for what may be left o
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -120,11 +119,6 @@ class Label(Strict):
     key: str
     maturity_hours: float = Field(gt=0)
     arguments: dict[str, int | float | str]
-
-    def inputs(self, columns: Iterable[str]) -> list[str]:
-        """The model's inputs: those columns of a training set that neither name a row nor tell how it ended."""
-        others = {self.key, self.column, "event_timestamp", "label_known_at", "outcome"}
-        return [name for name in columns if name not in others]
 
 
 class Period(Strict):

@@ -12,7 +12,7 @@ from dovetail.files import read_parquet, write_json, write_parquet
 from dovetail.science.splits import GAP, LEARNED, PARTS, Certificate, FeatureTable, certify, split
 from dovetail.settings.schema import Label, Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools.feature_store import Definitions, definition_hash, historical_features, load_definitions
+from dovetail.tools.feature_store import Definitions, historical_features, load_definitions, meaning_hash
 
 log = logging.getLogger(__name__)
 REPORT = "reports/split_certificate.json"
@@ -44,7 +44,7 @@ def assemble(settings: Pipeline, workspace: Workspace) -> None:
     columns = [usecase.label.key, "event_timestamp", "label_known_at", "outcome", *inputs, usecase.label.column]
     for name, part in parts.items():
         write_parquet(part.select(columns), workspace.write(f"data/training_set/{name}.parquet"))
-    meaning = {"feature_service": usecase.feature_service, "definition_hash": definition_hash(definitions)}
+    meaning = {"feature_service": usecase.feature_service, "definition_hash": meaning_hash(definitions, usecase)}
     write_json(meaning, workspace.write("data/training_set/definition.json"))
     counts = ", ".join(f"{name} {part.num_rows}" for name, part in parts.items())
     log.info("assemble: %s rows; certificate holds (%d checks)", counts, len(certificate.checks))

@@ -20,6 +20,7 @@ from dovetail.science.drift import (
     newest_full_month,
     obstacle,
 )
+from dovetail.science.splits import input_columns
 from dovetail.settings.schema import Drift, Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools import drift_reports
@@ -41,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def drift(settings: Pipeline, workspace: Workspace) -> None:
-    """Write reports/drift.html to look at and reports/drift.json to read by program.
+    """Write reports/drift.html to look at and metrics/drift.json to read by program.
 
     Nothing stops it: what cannot be compared is said to be so, in both files.
     """
@@ -54,14 +55,14 @@ def drift(settings: Pipeline, workspace: Workspace) -> None:
     log.info("drift: %d rows of %s against %d training rows", len(current), _said(month), len(train))
 
     mature_until = usecase.until - timedelta(hours=usecase.label.maturity_hours)
-    reference, now = ({name: part[name] for name in usecase.label.inputs(part)} for part in (train, current))
+    reference, now = ({name: part[name] for name in input_columns(part, usecase.label)} for part in (train, current))
     mature = current.loc[current["event_timestamp"] < mature_until, usecase.label.column].dropna()
     label = usecase.label.column
     verdicts, evidently = compare(
         {**reference, label: train[label].astype(str)}, {**now, label: mature.astype(int).astype(str)}, usecase.drift
     )
     summary = conclude(verdict for verdict in verdicts if verdict.column != label)
-    write_json(report(month, len(current), summary, verdicts), workspace.write("reports/drift.json"))
+    write_json(report(month, len(current), summary, verdicts), workspace.write("metrics/drift.json"))
     write_text(
         html_page(month, len(current), len(train), summary, verdicts, evidently), workspace.write("reports/drift.html")
     )

@@ -4,12 +4,14 @@ import logging
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from dovetail.files import read_json, read_parquet, write_bytes, write_json
+from dovetail.files import read_json, read_parquet, write_bytes, write_json, write_parquet
 from dovetail.science import estimators, pictures
 from dovetail.science.comparison import Bootstrap, SliceRow, bootstrap, by_slice
 from dovetail.science.metrics import METRICS, Numbers, calibration, roc_points
 from dovetail.science.slices import slice_columns
+from dovetail.science.splits import input_columns
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools.model_files import load_model
@@ -27,7 +29,7 @@ def evaluate(settings: Pipeline, workspace: Workspace) -> None:
 
     chosen = settings.usecase.evaluation
     label = settings.usecase.label
-    X = holdout[label.inputs(holdout)]
+    X = holdout[input_columns(holdout, label)]
     y = holdout[label.column].to_numpy(dtype=int)
     predictions = {name: estimators.probabilities(model, X) for name, model in models.items()}
     overall = bootstrap(y, predictions, chosen.n_bootstrap, chosen.confidence, settings.seed)
@@ -37,6 +39,9 @@ def evaluate(settings: Pipeline, workspace: Workspace) -> None:
     _write_pictures(workspace, y, predictions, slices, receipt["threshold"])
     metrics = {f"holdout/{metric}": overall.point["model"][i] for i, metric in enumerate(METRICS)}
     write_json(metrics, workspace.write("metrics/holdout.json"))
+    # With these the gate can judge the model later, when its features are no longer computed.
+    kept = pa.table({"key": holdout[label.key], "probability": predictions["model"]})
+    write_parquet(kept, workspace.write("reports/holdout_predictions.parquet"))
     write_json(_report(overall, slices, receipt, len(y)), workspace.write("reports/evaluation.json"))
     log.info("evaluated: AUC %.4f on %d rows", metrics["holdout/roc_auc"], len(y))
 

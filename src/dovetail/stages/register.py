@@ -12,6 +12,7 @@ from dovetail.settings.workspace import Workspace
 from dovetail.tools import experiments, model_files, model_registry
 
 log = logging.getLogger(__name__)
+DOCUMENTS = ("evaluation.json", "holdout_predictions.parquet", "split_certificate.json")
 
 
 def register(settings: Pipeline, workspace: Workspace) -> None:
@@ -28,7 +29,7 @@ def register(settings: Pipeline, workspace: Workspace) -> None:
         receipt["run_id"],
         metrics=_holdout_metrics(evaluation),
         pictures=workspace.read("reports/pictures"),
-        documents=[workspace.read("reports/evaluation.json"), workspace.read("reports/split_certificate.json")],
+        documents=[workspace.read(f"reports/{name}") for name in DOCUMENTS],
     )
     with tempfile.TemporaryDirectory(prefix="dovetail-register-") as folder:
         stored = model_registry.fetch(receipt["model_uri"], Path(folder))

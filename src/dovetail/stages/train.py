@@ -13,6 +13,7 @@ from dovetail.files import read_json, read_parquet, sha256, write_json
 from dovetail.lineage import THRESHOLD, Lineage, fingerprint
 from dovetail.science import estimators, pictures
 from dovetail.science.metrics import best_threshold, measure
+from dovetail.science.splits import input_columns
 from dovetail.settings.dvc_files import dvc_hash, recorded_hashes
 from dovetail.settings.schema import Baseline, Logistic, Pipeline
 from dovetail.settings.workspace import Workspace
@@ -30,7 +31,7 @@ def train(settings: Pipeline, workspace: Workspace) -> float:
     """Fit, record and save the chosen model; returns its AUC on the validation part, for Hydra's sweepers."""
     frames = {part: read_parquet(workspace.read(path)).to_pandas() for part, path in PATHS.items()}
     label = settings.usecase.label.column
-    inputs = settings.usecase.label.inputs(frames["train"])
+    inputs = input_columns(frames["train"], settings.usecase.label)
     log.info("train %s on %d rows, %d inputs", settings.model.name, len(frames["train"]), len(inputs))
 
     models = _fit(settings, frames["train"], inputs)
@@ -55,8 +56,8 @@ def _fit(settings: Pipeline, train: pd.DataFrame, inputs: list[str]) -> dict[str
     request_only = Logistic(name="logistic", C=1.0, max_iter=300, seed=settings.seed)
     choices = {
         "model": (settings.model, inputs),
-        "baseline": (Baseline(name="baseline", seed=settings.seed), inputs),
         "request_only": (request_only, settings.usecase.request),
+        "baseline": (Baseline(name="baseline", seed=settings.seed), inputs),
     }
     X, y = train[inputs], train[settings.usecase.label.column].astype(int)
     fitted = {}

@@ -80,7 +80,8 @@ def broken_contracts(verdicts: dict[str, Verdict]) -> ContractError:
         f"{len(names)} of {len(verdicts)} sources break their contract: {', '.join(names)}",
         where="\n  ".join(lines),
         expected="Nothing was written. Full report: reports/contract.json",
-        todo="Mend the source, or change its contract under usecase.sources in conf/, then:  dvc repro",
+        todo="Mend the source and read it again:  dvc repro --force --single-item ingest && dvc repro\n"
+        "  or change its contract under usecase.sources in conf/, then:  dvc repro",
     )
 
 

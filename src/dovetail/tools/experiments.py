@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def connect(settings: MLflow) -> MlflowClient:
         raise TrackingError(
             f"MLflow does not answer: {str(error).splitlines()[0][:120]}",
             where=f"at {public_uri(settings.tracking_uri)}  (profile.mlflow.tracking_uri)",
-            todo="See what is wrong:  python -m dovetail doctor",
+            todo="See that it answers, or name another in conf/profile/.",
         ) from error
     return client
 
@@ -99,8 +100,7 @@ def _alone_with(tracking_uri: str) -> Iterator[None]:
 
 def public_uri(uri: str) -> str:
     """The URI without user and password."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 @contextmanager

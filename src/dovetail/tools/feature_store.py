@@ -36,8 +36,9 @@ from dovetail.contracts.feature_tables import (
     schema_problems,
 )
 from dovetail.errors import FeatureError
+from dovetail.lineage import fingerprint
 from dovetail.offline_store import OfflineStoreError
-from dovetail.settings.schema import Label
+from dovetail.settings.schema import Label, UseCase
 
 MAX_FINDINGS = 10
 
@@ -129,6 +130,12 @@ def definition_hash(definitions: Definitions) -> str:
     """
     said = json.dumps(_meaning(ast.parse(definitions.source)), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def meaning_hash(definitions: Definitions, usecase: UseCase) -> str:
+    """What a model's inputs mean: the definitions, how label rows are asked for, and what the request holds."""
+    asked = {"label": usecase.label.arguments, "request": usecase.request}
+    return fingerprint({"definitions": definition_hash(definitions), **asked})
 
 
 def historical_features(

@@ -115,6 +115,14 @@ def model_file(version: ModelVersion) -> Iterator[Path]:
         yield path
 
 
+def fetch_evidence(version: ModelVersion, name: str, folder: Path) -> Path | None:
+    """A file that was attached to the version's run, brought into `folder`; None when the run has not got it."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/{name}", dst_path=str(folder)))
+    except (MlflowException, OSError):
+        return None
+
+
 def fetch(model_uri: str, folder: Path) -> Path:
     """The model's model.skops, read back from MLflow into `folder`.
 

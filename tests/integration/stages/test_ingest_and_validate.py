@@ -168,7 +168,8 @@ def test_validate_reports_all_problems_of_all_sources_at_once(workspace: Workspa
         "      how many may:  usecase.sources.planes.max_quarantined\n"
         "  - planes: tailnum: unique — 2 rows (e.g. N1)\n"
         "  Nothing was written. Full report: reports/contract.json\n"
-        "  Mend the source, or change its contract under usecase.sources in conf/, then:  dvc repro"
+        "  Mend the source and read it again:  dvc repro --force --single-item ingest && dvc repro\n"
+        "  or change its contract under usecase.sources in conf/, then:  dvc repro"
     )
     report = json.loads((workspace.root / "reports/contract.json").read_text())
     assert len(report["planes"]["problems"]) == 3

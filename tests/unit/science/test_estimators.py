@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dovetail.science.estimators import build, columns_by_kind, probabilities
+from dovetail.science.splits import input_columns
 from dovetail.settings.schema import Baseline, HistGradientBoosting, Label, Logistic, Model
 
 TREES = HistGradientBoosting(
@@ -60,5 +61,5 @@ def test_inputs_are_what_neither_names_nor_tells() -> None:
     """Key, moments, outcome and label are no inputs; order is kept; strings are categories."""
     label = Label(column="is_late", key="flight_id", maturity_hours=1, arguments={})
     columns = ["flight_id", "event_timestamp", "label_known_at", "outcome", "carrier", "delay", "is_late"]
-    assert label.inputs(columns) == ["carrier", "delay"]
+    assert input_columns(columns, label) == ["carrier", "delay"]
     assert columns_by_kind(frame()[0]) == (["carrier"], ["delay"])
