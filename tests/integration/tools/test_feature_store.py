@@ -12,8 +12,8 @@ import pytest
 
 from dovetail.errors import FeatureError
 from dovetail.files import write_parquet
-from dovetail.settings.schema import Label
-from dovetail.tools.feature_store import compute, definition_hash, historical_features, load_definitions
+from dovetail.settings.schema import Label, UseCase
+from dovetail.tools.feature_store import compute, definition_hash, historical_features, load_definitions, meaning_hash
 
 ROOT = Path(__file__).parents[3]
 MOMENT = pa.timestamp("us", tz="UTC")
@@ -198,6 +198,18 @@ def test_words_and_layout_do_not_change_the_hash(tmp_path: Path, old: str, new: 
 def test_a_change_of_meaning_changes_the_hash(tmp_path: Path, old: str, new: str) -> None:
     """What changes a feature changes the definition hash."""
     assert definition_hash(definitions(tmp_path, replaced(old, new))) != definition_hash(definitions(tmp_path))
+
+
+def test_other_label_rows_mean_other_inputs(tmp_path: Path) -> None:
+    """The moment of prediction and the request's columns are part of what a model's inputs mean."""
+    found = definitions(tmp_path)
+    later = LABEL.model_copy(update={"arguments": {"hours": 3}})
+    asked = [(LABEL, ["size"]), (LABEL, ["size"]), (later, ["size"]), (LABEL, ["size", "colour"])]
+    first, again, *others = (
+        meaning_hash(found, UseCase.model_construct(label=label, request=request)) for label, request in asked
+    )
+    assert first == again
+    assert len({first, *others}) == 3
 
 
 def test_the_hash_is_the_same_on_every_python(tmp_path: Path) -> None:
