@@ -164,6 +164,6 @@ def test_a_value_that_is_not_the_table_s_stops_the_run(project: Project) -> None
 
 def test_an_empty_part_names_the_setting(project: Project) -> None:
     """A validation period without rows says which setting, and where rows are."""
-    message = r"usecase.split.validation \(.*\) has no labelled row; the other parts run from 2020-01-01 .* to 2020-02-13"
+    message = r"usecase.split.validation \(.*\) has no labelled row; the others run from 2020-01-01 .* to 2020-02-13"
     with pytest.raises(SplitError, match=message):
         project.assemble(validation=Period(start=day(15), end=day(18)))

@@ -134,7 +134,7 @@ def _both_classes(parts: Mapping[str, pd.DataFrame], label: Label, settings: Spl
         period, rows, positives = getattr(settings, name), len(parts[name]), int(parts[name][label.column].sum())
         found.append(f"{name} {rows} rows, {positives} positive")
         if not rows:
-            span = f"the other parts run from {moments.min()} to {moments.max()}" if len(moments) else "there are no rows"
+            span = f"the others run from {moments.min()} to {moments.max()}" if len(moments) else "there are no rows"
             problems.append(f"usecase.split.{name} ({period.start} to {period.end}) has no labelled row; {span}")
         elif positives in (0, rows):
             problems.append(f"usecase.split.{name} has one class only ({positives} of {rows} positive)")

@@ -89,7 +89,7 @@ def test_an_empty_part_names_its_setting_and_the_span_of_the_data() -> None:
     result = failed(certificate(rows[(rows["event_timestamp"] < day(12)) | (rows["event_timestamp"] >= day(15))]))
     assert result["each part has both classes"] == (
         "usecase.split.validation (2020-01-13 00:00:00+00:00 to 2020-01-16 00:00:00+00:00) has no labelled row; "
-        "the other parts run from 2020-01-01 00:00:00+00:00 to 2020-01-24 22:33:36+00:00"
+        "the others run from 2020-01-01 00:00:00+00:00 to 2020-01-24 22:33:36+00:00"
     )
 
 
