@@ -60,7 +60,10 @@ def test_a_model_is_loaded_only_if_it_is_the_one_registered(tracking: MLflow, tm
     ):
         pass
     stored.unlink()
-    with pytest.raises(ModelUnavailableError, match=r"model\.skops is gone"), model_registry.model_file(version):
+    with (
+        pytest.raises(ModelUnavailableError, match=r"(?s)model\.skops is gone.*python -m dovetail mend$"),
+        model_registry.model_file(version),
+    ):
         pass
 
 

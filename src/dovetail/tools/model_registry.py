@@ -139,7 +139,7 @@ def fetch(model_uri: str, folder: Path) -> Path:
     raise ModelUnavailableError(
         "the file model.skops is gone",
         where=f"from {model_uri}: {reason}",
-        todo="Restore the artifact store, or train again:  dvc repro --force train",
+        todo="Restore the artifact store, or make the model again:  python -m dovetail mend",
     )
 
 
