@@ -25,6 +25,8 @@ COMPLETE = "dovetail.complete"
 RUN_ID = "mlflow.run_id"
 GATE_DECISION = "dovetail.gate"
 GATE_NUMBERS = "dovetail.gate_numbers"
+# The document behind the definition hash, a file of the run.
+MEANING_FILE = "feature_definitions.json"
 
 
 @dataclass(frozen=True)

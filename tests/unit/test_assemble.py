@@ -64,7 +64,7 @@ class Project:
         )
         write_parquet(history, folder / "data/features/weather.parquet")
         monkeypatch.setattr(stage, "load_definitions", lambda folder, name: definitions())
-        monkeypatch.setattr(stage, "meaning_hash", lambda definitions, usecase: "abc")
+        monkeypatch.setattr(stage, "meaning", lambda definitions, usecase: {"request": ["size"]})
         monkeypatch.setattr(stage, "historical_features", self.join)
 
     def join(self, definitions: Any, rows: pa.Table, folder: Path, config_file: str) -> pa.Table:

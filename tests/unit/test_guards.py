@@ -64,7 +64,7 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage: str) -> None:
     folders = {dep for dep in declared if (ROOT / dep).is_dir()}
     covered = {path for path in needed if any(path.startswith(folder + "/") for folder in folders)}
     assert needed - covered == declared - folders
-    assert all(any(path.startswith(folder + "/") for path in needed) or "offline_store" in folder for folder in folders)
+    assert all(any(path.startswith(folder + "/") for path in needed) for folder in folders)
 
 
 def test_a_step_has_one_name_everywhere() -> None:
@@ -141,7 +141,7 @@ TOOLS = {
 USED = {
     "ingest": {"sqlalchemy"},
     "validate": {"pandera"},
-    "featurize": {"duckdb", "feast", "ibis"},
+    "featurize": {"feast", "ibis"},
     "assemble": {"duckdb", "feast", "ibis"},
     "train": {"matplotlib", "mlflow", "skops", "sklearn"},
     "evaluate": {"matplotlib", "skops", "sklearn"},

@@ -15,7 +15,10 @@ from dovetail.science import estimators
 from dovetail.settings.dvc_files import dvc_hash
 from dovetail.settings.schema import Pipeline, UseCase
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, feature_store, model_files, model_registry
+from dovetail.tools import experiments, model_files, model_registry
+from dovetail.tools.feature_store.definitions import Definitions, load_definitions
+from dovetail.tools.feature_store.meaning import Meaning, differences, listed, meaning, meaning_hash
+from dovetail.tools.feature_store.retrieval import historical_features
 from dovetail.tools.model_registry import CHAMPION, ModelVersion
 
 log = logging.getLogger(__name__)
@@ -36,8 +39,8 @@ def score(settings: Pipeline, workspace: Workspace) -> None:
     usecase = settings.usecase
     client = experiments.connect(workspace.profile.mlflow)
     champion = model_registry.with_alias(client, usecase.name, CHAMPION)
-    definitions = feature_store.load_definitions(workspace.root / "feature_repo", usecase.name)
-    _require_same_meaning(champion, feature_store.meaning_hash(definitions, usecase), usecase.name)
+    definitions = load_definitions(workspace.root / "feature_repo", usecase.name)
+    _require_same_meaning(champion, meaning(definitions, usecase), definitions.file)
     rows = read_parquet(workspace.read("data/label_rows.parquet"))
     folder = Path(workspace.profile.predictions) / usecase.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,14 +58,16 @@ def score(settings: Pipeline, workspace: Workspace) -> None:
         log.info("scored %d rows: %s", new.num_rows, path)
 
 
-def _require_same_meaning(champion: ModelVersion, current: str, usecase: str) -> None:
-    if champion.tags.get(DEFINITION_HASH) != current:
-        raise FeatureError(
-            f"the inputs are not those that {champion} was trained on",
-            where=f"feature_repo/{usecase}.py with usecase.label and usecase.request has the hash {current[:12]},",
-            expected=f"the champion's is {champion.tags.get(DEFINITION_HASH, 'unknown')[:12]}.",
-            todo="Go back to the champion's definitions, or train and promote a model with these:  make run",
-        )
+def _require_same_meaning(champion: ModelVersion, current: Meaning, file: Path) -> None:
+    if champion.tags.get(DEFINITION_HASH) == meaning_hash(current):
+        return
+    trained_on = model_registry.meaning_of(champion)
+    said = listed(differences(trained_on, current)) if trained_on else ["its run has lost what they meant"]
+    raise FeatureError(
+        f"the inputs are not those that {champion} was trained on" + "".join(f"\n  - {line}" for line in said),
+        where=f"in {file}, with usecase.label and usecase.request.",
+        todo="Go back to the champion's definitions, or train and promote a model with these:  make run",
+    )
 
 
 def _log(folder: Path) -> pa.Table:
@@ -103,12 +108,12 @@ def _newest(rows: pa.Table, predicted: pa.Table, champion: ModelVersion, usecase
 def _predict(
     settings: Pipeline,
     workspace: Workspace,
-    definitions: feature_store.Definitions,
+    definitions: Definitions,
     champion: ModelVersion,
     rows: pa.Table,
 ) -> pa.Array:
     config_file = workspace.profile.feature_store
-    joined = feature_store.historical_features(definitions, rows, workspace.root / "feature_repo", config_file)
+    joined = historical_features(definitions, rows, workspace.root / "feature_repo", config_file)
     features = [name for name in joined.column_names if name not in rows.column_names]
     frame = joined.select([*settings.usecase.request, *features]).to_pandas()
     _, numeric = estimators.columns_by_kind(frame)

@@ -12,7 +12,9 @@ from dovetail.files import read_parquet, write_json, write_parquet
 from dovetail.science.splits import GAP, LEARNED, PARTS, Certificate, FeatureTable, certify, split
 from dovetail.settings.schema import Label, Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools.feature_store import Definitions, historical_features, load_definitions, meaning_hash
+from dovetail.tools.feature_store.definitions import Definitions, load_definitions
+from dovetail.tools.feature_store.meaning import meaning, meaning_hash
+from dovetail.tools.feature_store.retrieval import historical_features
 
 log = logging.getLogger(__name__)
 REPORT = "reports/split_certificate.json"
@@ -44,8 +46,9 @@ def assemble(settings: Pipeline, workspace: Workspace) -> None:
     columns = [usecase.label.key, "event_timestamp", "label_known_at", "outcome", *inputs, usecase.label.column]
     for name, part in parts.items():
         write_parquet(part.select(columns), workspace.write(f"data/training_set/{name}.parquet"))
-    meaning = {"feature_service": usecase.feature_service, "definition_hash": meaning_hash(definitions, usecase)}
-    write_json(meaning, workspace.write("data/training_set/definition.json"))
+    means = meaning(definitions, usecase)
+    definition = {"feature_service": usecase.feature_service, "definition_hash": meaning_hash(means), "meaning": means}
+    write_json(definition, workspace.write("data/training_set/definition.json"))
     counts = ", ".join(f"{name} {part.num_rows}" for name, part in parts.items())
     log.info("assemble: %s rows; certificate holds (%d checks)", counts, len(certificate.checks))
 
@@ -69,7 +72,9 @@ def feature_tables(definitions: Definitions, workspace: Workspace) -> list[Featu
     """The service's views with the rows that `featurize` wrote, for the certificate."""
     tables = []
     for projection in definitions.service.feature_view_projections:
-        view = definitions.views[projection.name]
+        view = definitions.views.get(projection.name)
+        if view is None:  # an on-demand view, which has no rows of its own
+            continue
         names = [field.name for field in projection.features]
         columns = [*view.join_keys, "event_timestamp", *names]
         tables.append(

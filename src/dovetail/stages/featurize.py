@@ -12,7 +12,8 @@ from dovetail.errors import FeatureError
 from dovetail.files import write_json, write_parquet
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools.feature_store import compute, load_definitions
+from dovetail.tools.feature_store.definitions import load_definitions
+from dovetail.tools.feature_store.tables import compute
 
 log = logging.getLogger(__name__)
 

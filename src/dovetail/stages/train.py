@@ -10,7 +10,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.pipeline import Pipeline as Estimator
 
 from dovetail.files import read_json, read_parquet, sha256, write_json
-from dovetail.lineage import THRESHOLD, Lineage, fingerprint
+from dovetail.lineage import MEANING_FILE, THRESHOLD, Lineage, fingerprint
 from dovetail.science import estimators, pictures
 from dovetail.science.metrics import best_threshold, measure
 from dovetail.science.splits import input_columns
@@ -115,14 +115,20 @@ def _record(
         experiments.log_results(_params(settings), {**metrics, "validation/threshold": threshold})
         experiments.log_pictures(drawn)
         experiments.log_document(settings.model_dump(mode="json"), "settings.yaml")
+        experiments.log_document(_definition(workspace)["meaning"], MEANING_FILE)
         example = frames["train"][inputs].head(5)
         logged = experiments.log_model(model, example, run_id=run_id, trusted_types=model_files.TRUSTED_TYPES)
     return asdict(logged) | {"threshold": threshold, "tags": lineage.tags()}
 
 
+def _definition(workspace: Workspace) -> dict[str, Any]:
+    """What `assemble` says of the inputs: the service, what they mean, and its hash."""
+    return dict(read_json(workspace.read("data/training_set/definition.json")))
+
+
 def _lineage(settings: Pipeline, workspace: Workspace) -> Lineage:
     commit, is_dirty = git.state(workspace.root)
-    definition = read_json(workspace.read("data/training_set/definition.json"))
+    definition = _definition(workspace)
     hashes = {path: str(dvc_hash(workspace.read(path))) for path in PATHS.values()}
     raw = recorded_hashes(workspace.root, "ingest").get("data/raw")
     return Lineage(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient
@@ -12,8 +13,8 @@ from mlflow.entities.model_registry import ModelVersion as _MLflowVersion
 from mlflow.exceptions import MlflowException
 
 from dovetail.errors import ModelUnavailableError, NoChampionError
-from dovetail.files import sha256
-from dovetail.lineage import MODEL_SHA256, RUN_ID
+from dovetail.files import read_json, sha256
+from dovetail.lineage import MEANING_FILE, MODEL_SHA256, RUN_ID
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -121,6 +122,13 @@ def fetch_evidence(version: ModelVersion, name: str, folder: Path) -> Path | Non
         return Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/{name}", dst_path=str(folder)))
     except (MlflowException, OSError):
         return None
+
+
+def meaning_of(version: ModelVersion) -> dict[str, Any]:
+    """What the version's inputs mean, as its run has it; empty when the run has lost it."""
+    with tempfile.TemporaryDirectory(prefix="dovetail-meaning-") as folder:
+        path = fetch_evidence(version, MEANING_FILE, Path(folder))
+        return dict(read_json(path)) if path else {}
 
 
 def fetch(model_uri: str, folder: Path) -> Path:

@@ -12,8 +12,10 @@ import pytest
 
 from dovetail.errors import FeatureError
 from dovetail.files import write_parquet
-from dovetail.settings.schema import Label, UseCase
-from dovetail.tools.feature_store import compute, definition_hash, historical_features, load_definitions, meaning_hash
+from dovetail.settings.schema import Label
+from dovetail.tools.feature_store.definitions import load_definitions
+from dovetail.tools.feature_store.retrieval import historical_features
+from dovetail.tools.feature_store.tables import compute
 
 ROOT = Path(__file__).parents[3]
 MOMENT = pa.timestamp("us", tz="UTC")
@@ -178,43 +180,6 @@ def test_a_missing_source_is_said(tmp_path: Path) -> None:
     (folder / "sales.parquet").unlink()
     with pytest.raises(FeatureError, match=r"there is no source 'sales'\n.*\n  Sources: orders\."):
         compute(definitions(tmp_path), folder, LABEL, UNTIL)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [('"""What was sold."""\n', ""), ("# when it was known", ""), ("[sales_view]", "[ sales_view, ]")],
-    ids=["docstring", "comment", "format"],
-)
-def test_words_and_layout_do_not_change_the_hash(tmp_path: Path, old: str, new: str) -> None:
-    """What computes nothing is not in the definition hash."""
-    assert definition_hash(definitions(tmp_path, replaced(old, new))) == definition_hash(definitions(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("days=2", "days=3"), ("_.at", "_.at + ibis.interval(hours=1)"), ("dtype=Int64", "dtype=String")],
-    ids=["time-to-live", "computation", "type"],
-)
-def test_a_change_of_meaning_changes_the_hash(tmp_path: Path, old: str, new: str) -> None:
-    """What changes a feature changes the definition hash."""
-    assert definition_hash(definitions(tmp_path, replaced(old, new))) != definition_hash(definitions(tmp_path))
-
-
-def test_other_label_rows_mean_other_inputs(tmp_path: Path) -> None:
-    """The moment of prediction and the request's columns are part of what a model's inputs mean."""
-    found = definitions(tmp_path)
-    later = LABEL.model_copy(update={"arguments": {"hours": 3}})
-    asked = [(LABEL, ["size"]), (LABEL, ["size"]), (later, ["size"]), (LABEL, ["size", "colour"])]
-    first, again, *others = (
-        meaning_hash(found, UseCase.model_construct(label=label, request=request)) for label, request in asked
-    )
-    assert first == again
-    assert len({first, *others}) == 3
-
-
-def test_the_hash_is_the_same_on_every_python(tmp_path: Path) -> None:
-    """One value for 3.11, 3.12 and 3.13, though their syntax trees differ."""
-    assert definition_hash(definitions(tmp_path)) == "41feaf10306bf8eee57abe2e16298f090bbbc2fb463697dc177733e3ea136fc4"
 
 
 @pytest.fixture
