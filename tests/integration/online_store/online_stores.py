@@ -1,0 +1,121 @@
+"""Real servers for the online stores, and a feature store with one view of two features."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Int64
+
+NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def program(name: str, *folders: Path) -> str:
+    """A server's program; where there is none the test is skipped, and in CI it fails."""
+    places = [os.environ["PATH"], *map(str, folders)]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed: make servers")
+    return str(found)
+
+
+def wait_for(port: int) -> None:
+    """Until something answers on the port, at most half a minute."""
+    for _ in range(300):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"nothing answers on port {port}")
+
+
+class Postgres:
+    """A PostgreSQL server in a folder of its own, which can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the data folder; PostgreSQL refuses to be run by root."""
+        self.folder, self.port = folder, free_port()
+        self.user = "nobody" if os.geteuid() == 0 else None
+        self.programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        if self.user:
+            for parent in (folder, *folder.parents[:2]):
+                parent.chmod(0o755)
+            shutil.chown(folder, self.user)
+        self.run("initdb", "-D", str(folder / "data"), "-U", "feast", "-A", "trust", "-N")
+
+    def run(self, name: str, *arguments: str) -> None:
+        """Run one of its programs to the end."""
+        command = [program(name, *self.programs), *arguments]
+        subprocess.run(command, user=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c timezone=America/New_York"
+        )
+        log = str(self.folder / "log")
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it at once, whoever is connected."""
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "fast", "stop")
+
+
+class Shops:
+    """A feature store with one view, `sales`: `a` and `b` of a shop, which live for two days."""
+
+    view: FeatureView
+    store: FeatureStore
+
+    def __init__(self, folder: Path, online_store: dict[str, Any], project: str) -> None:
+        """Register the view in a registry of its own."""
+        shop = Entity(name="shop", join_keys=["shop"], value_type=ValueType.INT64)
+        source = FileSource(name="sales", path=str(folder / "sales.parquet"), timestamp_field="event_timestamp")
+        schema = [Field(name=name, dtype=Int64) for name in ("shop", "a", "b")]
+        self.view = FeatureView(name="sales", entities=[shop], ttl=timedelta(days=2), source=source, schema=schema)
+        self.config = RepoConfig(
+            project=project,
+            provider="local",
+            registry=str(folder / f"{project}.db"),
+            online_store=online_store,
+            offline_store={"type": "dovetail.offline_store.DuckDBAsofOfflineStore"},
+            entity_key_serialization_version=3,
+            repo_path=folder,
+        )
+        self.store = FeatureStore(config=self.config)
+        self.store.apply([shop, self.view, FeatureService(name="shops", features=[self.view])])
+        self.online = self.store._get_provider().online_store
+
+    def write(self, *rows: tuple[int, int, datetime, datetime | None]) -> None:
+        """Rows of shop, value of both features, event and created time, as Feast would write them."""
+        data = [
+            (
+                EntityKey(join_keys=["shop"], entity_values=[Value(int64_val=shop)]),
+                {"a": Value(int64_val=value), "b": Value(int64_val=value)},
+                event,
+                created,
+            )
+            for shop, value, event, created in rows
+        ]
+        self.online.online_write_batch(self.config, self.view, data, None)
+
+    def read(self, *shops: int) -> list[tuple[int | None, int | None]]:
+        """Both features of each shop, as Feast serves them."""
+        rows = {"shop": list(shops)}
+        found = self.store.get_online_features(["sales:a", "sales:b"], rows).to_dict()
+        return list(zip(found["a"], found["b"], strict=True))
