@@ -5,6 +5,7 @@ a microsecond is cut off.
 """
 
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -20,6 +21,19 @@ class OfflineStoreError(ValueError):
     def __init__(self, what: str, *, where: str, expected: str, todo: str) -> None:
         self.what, self.where, self.expected, self.todo = what, where, expected, todo
         super().__init__("\n  ".join([what, where, expected, todo]))
+
+    @classmethod
+    def of_all(cls, errors: "Sequence[OfflineStoreError]") -> "OfflineStoreError":
+        """One error that says what all of them say, a line each; the only one as it is."""
+        if len(errors) == 1:
+            return errors[0]
+        return cls(
+            f"{len(errors)} feature views cannot be read"
+            + "".join(f"\n  - {error.what}, {error.where}" for error in errors),
+            where="nothing was joined.",
+            expected=errors[0].expected,
+            todo=errors[0].todo,
+        )
 
 
 def to_moment(value: datetime) -> int:

@@ -1,7 +1,8 @@
 """The job that Feast hands to its user: nothing is read before the result is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +15,15 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 
+ROWS_IN_GROUP = 262_144
+
 
 class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is untyped
     """A read that has not happened yet; each `to_...` does it anew, on-demand features included.
 
     Args:
-        read: The read itself.
+        read: The read itself, as a whole; it is given the seconds that it may take, or None.
+        stream: The same in batches of at most so many rows, which need not fit into memory together.
         repo_path: Where relative paths to persist to start.
         full_feature_names: Whether features are called `view__feature`.
         on_demand_feature_views: What Feast computes on top of the read.
@@ -28,14 +32,15 @@ class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is un
 
     def __init__(
         self,
-        read: Callable[[], pa.Table],
+        read: Callable[[float | None], pa.Table],
+        stream: Callable[[int, float | None], Iterator[pa.RecordBatch]],
         repo_path: Path | None,
         *,
         full_feature_names: bool = False,
         on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
         metadata: RetrievalMetadata | None = None,
     ) -> None:
-        self._read = read
+        self._read, self._stream = read, stream
         self._repo_path = repo_path
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = list(on_demand_feature_views)
@@ -56,25 +61,47 @@ class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is un
         """The features, keys and span of the label rows; None for reads without label rows."""
         return self._metadata
 
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002 - Feast's signature
-        return self._read()
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self._read(timeout)
 
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002 - Feast's signature
-        frame: pd.DataFrame = self._read().to_pandas()
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = self._read(timeout).to_pandas()
         return frame
 
-    def to_arrow_batches(self, max_rows: int = 65_536) -> pa.RecordBatchReader:
-        """The rows of `to_arrow`, in its order, in batches of at most `max_rows`."""
-        table = self.to_arrow()
-        return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_rows))
+    def to_arrow_batches(self, max_rows: int = 65_536, timeout: int | None = None) -> pa.RecordBatchReader:
+        """The rows of `to_arrow`, in its order, in batches of at most `max_rows`; they are never all in memory."""
+        batches = self._finished(self._stream(max_rows, timeout))
+        first = next(batches, None)
+        if first is None:
+            return self.to_arrow(timeout=timeout).to_reader()
+        # On-demand features of a batch of nulls may come with another type.
+        alike = (batch if batch.schema == first.schema else batch.cast(first.schema) for batch in batches)
+        return pa.RecordBatchReader.from_batches(first.schema, chain([first], alike))
+
+    def _finished(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches with on-demand features, as Feast computes them of a whole."""
+        if not self.on_demand_feature_views:
+            yield from batches
+            return
+        for batch in batches:
+            rows = pa.Table.from_batches([batch])
+            part = DuckDBAsofRetrievalJob(
+                lambda _timeout, rows=rows: rows,  # type: ignore[misc]
+                self._stream,
+                self._repo_path,
+                full_feature_names=self._full_feature_names,
+                on_demand_feature_views=self._on_demand_feature_views,
+                metadata=self._metadata,
+            )
+            yield from part.to_arrow().combine_chunks().to_batches()
 
     def persist(
         self,
         storage: SavedDatasetStorage,
         allow_overwrite: bool = False,
-        timeout: int | None = None,  # noqa: ARG002 - Feast's signature
+        timeout: int | None = None,
     ) -> None:
-        """Write the rows as one Parquet file, whole or not at all.
+        """Write the rows as one Parquet file, batch by batch; it is there whole or not at all.
 
         Raises:
             SavedDatasetLocationAlreadyExists: something is there already, and `allow_overwrite` is false.
@@ -88,14 +115,16 @@ class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is un
         is_there = filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound
         if is_there and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=options.uri)
-        _write(self.to_arrow(), filesystem, path)
+        _write(self.to_arrow_batches(ROWS_IN_GROUP, timeout), filesystem, path)
 
 
-def _write(table: pa.Table, filesystem: pyarrow.fs.FileSystem, path: str) -> None:
+def _write(batches: pa.RecordBatchReader, filesystem: pyarrow.fs.FileSystem, path: str) -> None:
     partial = f"{path}.partial"
     filesystem.create_dir(str(Path(path).parent))
     try:
-        pq.write_table(table, partial, filesystem=filesystem)
+        with pq.ParquetWriter(partial, batches.schema, filesystem=filesystem) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
         filesystem.move(partial, path)
     except BaseException:
         with suppress(FileNotFoundError):

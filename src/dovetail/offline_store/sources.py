@@ -61,6 +61,30 @@ def open_rows(
     Raises:
         OfflineStoreError: it is another kind of source, or there is no such file.
     """
+    path = _path(source, repo_path)
+    if path.startswith("s3://"):
+        return _rows_in_s3(connection, source, path, columns)
+    return _local_rows(connection, path)
+
+
+def local_path(source: DataSource | None, repo_path: Path | None) -> Path:
+    """Where a source's local file or folder is.
+
+    Raises:
+        OfflineStoreError: it is another kind of source, or not on this machine.
+    """
+    path = _path(source, repo_path)
+    if "://" in path:
+        raise OfflineStoreError(
+            "only local sources can be appended to",
+            where=f"not {path}",
+            expected="Expected: a Parquet file or folder on this machine.",
+            todo="Write to a local folder, and copy its new files.",
+        )
+    return Path(path)
+
+
+def _path(source: DataSource | None, repo_path: Path | None) -> str:
     if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
         raise OfflineStoreError(
             f"a source of kind {type(source).__name__} cannot be read",
@@ -68,16 +92,15 @@ def open_rows(
             expected="Expected: a FileSource of Parquet files.",
             todo="Change the feature view's source, or use another offline store for it.",
         )
-    path = FileSource.get_uri_for_file_path(repo_path, source.path)
-    if path.startswith("s3://"):
-        return _rows_in_s3(connection, source, path, columns)
-    return _local_rows(connection, path)
+    return str(FileSource.get_uri_for_file_path(repo_path, source.path))
 
 
 def _local_rows(connection: duckdb.DuckDBPyConnection, path: str) -> Rows:
     relation = f"read_parquet({text(_pattern(path))})"
     try:
         schema = connection.sql(f"FROM {relation} LIMIT 0").to_arrow_table().schema
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise OfflineStoreError(
             f"a source cannot be read: {str(error).splitlines()[0]}",

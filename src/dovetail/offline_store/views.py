@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.types import from_feast_to_pyarrow_type
 
 from dovetail.offline_store.asof import History
-from dovetail.offline_store.moments import MICROSECOND
+from dovetail.offline_store.moments import MICROSECOND, OfflineStoreError
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class RequestedView:
         event: The source's event timestamp column.
         created: The source's created timestamp column; None when it has none.
         ttl: The time to live in microseconds; None for ever.
+        types: What the view says that keys and features are, by the source's column.
     """
 
     source: DataSource
@@ -30,6 +33,7 @@ class RequestedView:
     event: str
     created: str | None
     ttl: int | None
+    types: dict[str, pa.DataType]
 
     @property
     def timestamps(self) -> list[str]:
@@ -40,6 +44,25 @@ class RequestedView:
     def columns(self) -> list[str]:
         """The source's columns that are read."""
         return [*self.keys, *self.features.values(), *self.timestamps]
+
+    def check_types(self, schema: pa.Schema, where: str) -> None:
+        """Nothing, when each key and feature has the kind of type in the source that the view says.
+
+        Raises:
+            OfflineStoreError: text stands where numbers are said, a list where a value is, and so on; all of them.
+        """
+        wrong = [
+            f"'{column}' is {schema.field(column).type}, not {dtype}"
+            for column, dtype in self.types.items()
+            if _kind(schema.field(column).type) not in (_kind(dtype), "null")
+        ]
+        if wrong:
+            raise OfflineStoreError(
+                f"columns are of another type than the view says: {', '.join(wrong[:10])}",
+                where=f"in {where}",
+                expected="Expected: the types of the view's fields.",
+                todo="Correct the file, or the Field's dtype.",
+            )
 
     def history(self, relation: str) -> History:
         """The view's feature rows, in a relation."""
@@ -66,4 +89,23 @@ def requested_view(view: FeatureView, feature_refs: Sequence[str], full_feature_
         event=column_of.get(source.timestamp_field, source.timestamp_field),
         created=column_of.get(created, created) if created else None,
         ttl=view.ttl // MICROSECOND if view.ttl else None,
+        types={
+            column_of.get(field.name, field.name): from_feast_to_pyarrow_type(field.dtype)
+            for field in (*view.entity_columns, *view.features)
+            if field.name in keys or field.name in features
+        },
     )
+
+
+def _kind(dtype: pa.DataType) -> str:
+    """Types that stand for each other: 32 or 64 bits, integers or floats, whole seconds or microseconds."""
+    if pa.types.is_dictionary(dtype):
+        return _kind(dtype.value_type)
+    kinds = {
+        "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+        "bytes": (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
+        "number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+        "time": (pa.types.is_timestamp, pa.types.is_date),
+        "list": (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
+    }
+    return next((kind for kind, tests in kinds.items() if any(test(dtype) for test in tests)), str(dtype))

@@ -299,11 +299,10 @@ def test_a_full_disk_leaves_a_saved_dataset_as_it_was(
     storage = SavedDatasetFileStorage(path="saved/first.parquet")
     job.persist(storage)
 
-    def write_half(table: pa.Table, path: str, **_: Any) -> None:
-        Path(path).write_bytes(b"PAR1")
+    def write_half(writer: pq.ParquetWriter, batch: pa.RecordBatch) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", write_half)
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", write_half)
     with pytest.raises(OSError, match="No space left"):
         job.persist(storage, allow_overwrite=True)
     assert [path.name for path in (tmp_path / "saved").iterdir()] == ["first.parquet"]
