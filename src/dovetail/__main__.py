@@ -22,6 +22,10 @@ STEPS = {
         "drift": "compare the newest full month with the training part",
     },
     "operations": {
+        "apply": "register the feature definitions with Feast",
+        "materialize": "bring the newest feature values online",
+        "parity": "compare online with offline feature values",
+        "impact": "say which models a change of features would hit",
         "promote": "put the challenger in the champion's place, if the gate lets it",
         "score": "predict the newest rows with the champion",
         "mend": "make again what a receipt names and MLflow has lost",
@@ -57,7 +61,7 @@ ENVIRONMENT = {
 def usage() -> str:
     """The table of steps, by group."""
     groups = [
-        f"{group}\n" + "".join(f"  {name:<10} {text}\n" for name, text in steps.items())
+        f"{group}\n" + "".join(f"  {name:<12} {text}\n" for name, text in steps.items())
         for group, steps in STEPS.items()
     ]
     return "\n".join(

@@ -10,6 +10,7 @@ DovetailError
 ├── TrackingError          MLflow has not got what a receipt says it has
 ├── ModelUnavailableError  a model cannot be loaded safely
 │   └── NoChampionError    no version has the alias
+├── FeatureImpactError     models in use would get other features (exit code 2)
 ├── GateRefused            the challenger is not promoted (exit code 2)
 └── DiskFullError          no space left; nothing was half written
 """
@@ -66,6 +67,12 @@ class ModelUnavailableError(DovetailError):
 
 class NoChampionError(ModelUnavailableError):
     """No version of the registered model has the alias."""
+
+
+class FeatureImpactError(DovetailError):
+    """Models in use would get other features than those they were trained on."""
+
+    exit_code = 2
 
 
 class GateRefused(DovetailError):

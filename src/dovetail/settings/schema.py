@@ -176,6 +176,20 @@ class Scoring(Strict):
     window_hours: float = Field(gt=0)
 
 
+class Parity(Strict):
+    """How many moments, and rows at each, are read online and offline and compared."""
+
+    moments: Positive
+    rows: Positive
+
+
+class Online(Strict):
+    """How features are brought online, and how that is checked."""
+
+    overlap_hours: float = Field(ge=0)
+    parity: Parity
+
+
 class UseCase(Strict):
     """One question, its data and its rules."""
 
@@ -185,6 +199,7 @@ class UseCase(Strict):
     label: Label
     request: list[str]
     feature_service: str
+    online: Online
     split: Split
     evaluation: Evaluation
     gate: Gate

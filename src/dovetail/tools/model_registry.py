@@ -85,6 +85,16 @@ def find_version(client: MlflowClient, name: str, version: int) -> ModelVersion 
         return None
 
 
+def in_use(client: MlflowClient) -> Iterator[tuple[ModelVersion, str]]:
+    """Each version that is champion or challenger, of every registered model by name, with its aliases."""
+    for model in sorted(client.search_registered_models(), key=lambda model: str(model.name)):
+        _, aliases = _aliases(client, model.name)
+        held = {alias: aliases[alias] for alias in (CHAMPION, CHALLENGER) if alias in aliases}
+        for number in dict.fromkeys(held.values()):
+            version = _record(client.get_model_version(model.name, str(number)))
+            yield version, ", ".join(alias for alias, holds in held.items() if holds == number)
+
+
 def set_alias(client: MlflowClient, name: str, alias: str, version: int) -> None:
     """Point the alias at the version, wherever it pointed before."""
     client.set_registered_model_alias(name, alias, str(version))

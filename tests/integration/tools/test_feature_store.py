@@ -247,7 +247,10 @@ def test_feasts_own_commands_work_in_the_folder(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "feature_repo", folder, ignore=shutil.ignore_patterns("*.db", "__pycache__"))
     feast = Path(sys.executable).parent / "feast"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    for command, said in ((["apply"], "Created feature service flights"), (["feature-views", "list"], "route_delays")):
+    for command, said in (
+        (["apply"], "Deploying infrastructure for route_delays"),
+        (["feature-views", "list"], "route_delays"),
+    ):
         done = subprocess.run(
             [feast, *command], cwd=folder, env=environment, capture_output=True, text=True, check=True
         )

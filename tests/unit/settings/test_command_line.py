@@ -37,7 +37,7 @@ def test_help_prints_the_table_and_imports_no_tool() -> None:
     """Help names every step by group, and is there at once: neither Hydra nor pydantic is imported."""
     said = python("-X", "importtime", "-m", "dovetail", "--help")
     assert said.returncode == 0
-    assert said.stdout.startswith("python -m dovetail STEP [key=value ...]\n\nstages\n  config     compose conf/")
+    assert said.stdout.startswith("python -m dovetail STEP [key=value ...]\n\nstages\n  config       compose conf/")
     assert all(f"\n  {name} " in said.stdout for steps in command_line.STEPS.values() for name in steps)
     assert not {"hydra", "pydantic", "yaml", "pandas"} & {
         line.split("|")[-1].strip() for line in said.stderr.splitlines()

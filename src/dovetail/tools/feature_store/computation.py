@@ -103,10 +103,10 @@ def _described(nodes: list[Any]) -> dict[str, str]:
 
 
 def _headline(node: ast.AST) -> str:
-    """The first line, which for a function or a class is not what it does."""
-    is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    text = ast.unparse(node)
-    return next(line for line in text.splitlines() if not line.startswith("@")) if is_definition else text
+    """The text; of a function or a class its name."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return f"{'class' if isinstance(node, ast.ClassDef) else 'def'} {node.name}"
+    return ast.unparse(node)
 
 
 def _meaning(node: Any) -> Any:

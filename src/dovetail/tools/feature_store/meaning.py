@@ -167,8 +167,9 @@ def _changes(old: Any, new: Any, what: str = "") -> Iterator[str]:
         shown = before if new is None else after
         brief = "" if shown.startswith("{") else f": {shown}"
         yield f"{what} {'is new' if old is None else 'is gone'}{brief}".strip()
-    elif is_code and before == after:
-        yield f"{what} changed: {after}"
+    elif is_code:  # whose text begins with its name
+        what = what.rpartition(" ")[0]
+        yield f"{what}: {before} -> {after}" if before != after else f"{what} changed: {after}"
     else:
         yield f"{what}: {before} -> {after}".removeprefix(": ")
 

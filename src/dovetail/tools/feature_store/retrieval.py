@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 from feast import FeatureStore
 from feast.errors import FeastError
-from feast.repo_config import RepoConfig
+from feast.repo_config import RepoConfig as RepoConfig
 from pydantic import ValidationError
 
 from dovetail.contracts.feature_tables import TIME
@@ -65,13 +65,17 @@ def feast_config(feature_repo: Path, config_file: str, **changes: object) -> Rep
     path = feature_repo / config_file
     try:
         said = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
-        return RepoConfig(**{**said, "repo_path": feature_repo, **changes})
+        config = RepoConfig(**{**said, "repo_path": feature_repo, **changes})
     except (OSError, TypeError, yaml.YAMLError, ValidationError, FeastError) as error:
         raise FeatureError(
             f"Feast's configuration cannot be used: {str(error).splitlines()[0]}",
             where=f"at {path}",
             todo="Correct it, or name another file in conf/profile: feature_store.",
         ) from error
+    if config.registry.registry_type == "file" and "://" not in config.registry.path:
+        # Feast would look for a relative path in the current folder.
+        config.registry.path = str(feature_repo / config.registry.path)
+    return config
 
 
 def _private_config(feature_repo: Path, config_file: str, folder: Path) -> RepoConfig:

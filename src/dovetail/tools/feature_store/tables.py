@@ -41,7 +41,7 @@ def compute(
     sources = _Sources({path.stem: connection.read_parquet(path, table_name=path.stem) for path in paths})
     problems: list[str] = []
     tables = {
-        name: _checked(_view_rule(view), definitions.feature_tables[name](sources), until, problems)
+        name: _checked(view_rule(view), definitions.feature_tables[name](sources), until, problems)
         for name, view in definitions.views.items()
     }
     asked = _known_labels(definitions.label_rows(sources, **label.arguments), label, until)
@@ -51,6 +51,14 @@ def compute(
         problems += label_problems(label_rows, label.column, features)
     refuse("the feature tables have {} problems", problems, definitions.file)
     return tables, label_rows
+
+
+def view_rule(view: FeatureView) -> TableRule:
+    """What a view's table must be: its keys and event_timestamp, then its features, sorted by the first two."""
+    types = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in [*view.entity_columns, *view.features]}
+    keys = {key: types.pop(key) for key in view.join_keys}
+    order = [*keys, TIME]
+    return TableRule(view.name, {**keys, TIME: MOMENT, **types}, is_open=False, unique=order, order=order)
 
 
 class _Sources(dict[str, ibis.Table]):
@@ -63,13 +71,6 @@ class _Sources(dict[str, ibis.Table]):
             expected=f"Sources: {', '.join(self) or 'none'}.",
             todo="List it under usecase.sources, or correct its name in the feature definitions.",
         )
-
-
-def _view_rule(view: FeatureView) -> TableRule:
-    types = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in [*view.entity_columns, *view.features]}
-    keys = {key: types.pop(key) for key in view.join_keys}
-    order = [*keys, TIME]
-    return TableRule(view.name, {**keys, TIME: MOMENT, **types}, is_open=False, unique=order, order=order)
 
 
 def _label_rule(definitions: Definitions, label: Label) -> TableRule:
