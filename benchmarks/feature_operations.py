@@ -25,10 +25,13 @@ entity_key_serialization_version: 3
 """
 COPIED = ("conf", "feature_repo", "src", "dvc.yaml", "params.yaml", "dvc.lock", ".dvc")
 SPAN = ("1970-01-01T00:00:00", "2013-12-01T00:00:00")
+FEAST = ["feast", "-c", "feature_repo", "-f", "feature_repo/stock.yaml"]
+# Feast's command, and ours.
 COMMANDS = {
-    "apply": (["feast", "-c", "feature_repo", "-f", "feature_repo/stock.yaml", "apply", "--skip-source-validation"], "apply"),
-    "materialize": (["feast", "-c", "feature_repo", "-f", "feature_repo/stock.yaml", "materialize", *SPAN], "materialize"),
+    "apply": ([*FEAST, "apply", "--skip-source-validation"], "apply"),
+    "materialize": ([*FEAST, "materialize", *SPAN], "materialize"),
 }
+LEFT_OUT = shutil.ignore_patterns("*.db*", "cache", "tmp")
 
 
 def main() -> None:
@@ -53,8 +56,10 @@ def turn() -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in COPIED:
-            source = ROOT / name
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("*.db*", "cache", "tmp")) if source.is_dir() else shutil.copy(source, copy)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, copy / name, ignore=LEFT_OUT)
+            else:
+                shutil.copy(ROOT / name, copy)
         (copy / "data").symlink_to(ROOT / "data")
         (copy / "feature_repo/stock.yaml").write_text(STOCK)
         subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
@@ -66,7 +71,8 @@ def turn() -> dict[str, tuple[float, float]]:
 
 def seconds(command: list[str], folder: Path) -> float:
     """Wall-clock seconds of a command."""
-    environment = os.environ | {"PYTHONPATH": "src", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": "src", "PATH": path}
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

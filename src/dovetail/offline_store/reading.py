@@ -19,7 +19,7 @@ from feast.repo_config import RepoConfig
 from dovetail.offline_store.asof import History, events_between, features_as_of, rows_between, text
 from dovetail.offline_store.label_rows import LabelRows, from_frame, from_query
 from dovetail.offline_store.moments import OfflineStoreError, to_datetime, to_moment, warn_of_naive
-from dovetail.offline_store.retrieval import DuckDBAsofRetrievalJob
+from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import Rows, open_rows
 from dovetail.offline_store.views import RequestedView
 
@@ -245,4 +245,4 @@ def pull(
             for batch in connection.sql(query(connection)).to_arrow_reader(max_rows):
                 yield from keyed(pa.Table.from_batches([batch])).to_batches(max_rows)
 
-    return DuckDBAsofRetrievalJob(read, stream, config.repo_path)
+    return DeferredRetrievalJob(read, stream, config.repo_path)

@@ -18,7 +18,7 @@ from feast.saved_dataset import SavedDatasetStorage
 ROWS_IN_GROUP = 262_144
 
 
-class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is untyped
+class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is untyped
     """A read that has not happened yet; each `to_...` does it anew, on-demand features included.
 
     Args:
@@ -85,7 +85,7 @@ class DuckDBAsofRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is un
             return
         for batch in batches:
             rows = pa.Table.from_batches([batch])
-            part = DuckDBAsofRetrievalJob(
+            part = DeferredRetrievalJob(
                 lambda _timeout, rows=rows: rows,  # type: ignore[misc]
                 self._stream,
                 self._repo_path,

@@ -21,7 +21,7 @@ from pydantic import PositiveInt, StrictStr
 
 from dovetail.offline_store.label_rows import from_query
 from dovetail.offline_store.reading import connect, events, join, join_in_batches, label_rows, metadata, pull
-from dovetail.offline_store.retrieval import DuckDBAsofRetrievalJob
+from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import local_path
 from dovetail.offline_store.views import requested_view
 from dovetail.offline_store.writing import add_files, append
@@ -100,7 +100,7 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             with connect(config, timeout) as connection:
                 yield from join_in_batches(connection, config, labels, views, created_counts, max_rows)
 
-        return DuckDBAsofRetrievalJob(
+        return DeferredRetrievalJob(
             read,
             stream,
             config.repo_path,

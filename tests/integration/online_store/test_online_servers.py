@@ -9,7 +9,6 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from online_stores import NOON, Postgres, Shops
 
@@ -95,6 +94,8 @@ def test_a_writer_blocks_no_reader(shops: Shops, settings: dict, tmp_path: Path)
 @pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_a_restarted_server_is_found_again(shops: Shops, postgres: Postgres) -> None:
     """While PostgreSQL is down a read fails in time; once it is back, reads go on by themselves."""
+    import psycopg
+
     shops.write((1, 1, NOON, None))
     postgres.stop()
     with pytest.raises(Exception, match=r"timeout|connection"):
@@ -114,6 +115,8 @@ def test_a_restarted_server_is_found_again(shops: Shops, postgres: Postgres) -> 
 @pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_failing_queries_cost_no_connection(shops: Shops) -> None:
     """More failing queries than the pool has connections, and the next one works."""
+    import psycopg
+
     shops.write((1, 1, NOON, None))
     for _ in range(2 * shops.config.online_store.max_conn):
         with pytest.raises(psycopg.Error), shops.online._get_conn(shops.config) as connection:
