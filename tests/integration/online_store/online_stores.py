@@ -53,8 +53,6 @@ class Postgres:
         self.user = "nobody" if os.geteuid() == 0 else None
         self.programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if self.user:
-            for parent in (folder, *folder.parents[:2]):
-                parent.chmod(0o755)
             shutil.chown(folder, self.user)
         self.run("initdb", "-D", str(folder / "data"), "-U", "feast", "-A", "trust", "-N")
 

@@ -1,0 +1,106 @@
+"""The same Feast offline store on Spark, for those who outgrow one machine."""
+
+from datetime import datetime
+
+import pandas as pd
+from feast.data_source import DataSource
+from feast.errors import InvalidEntityType
+from feast.feature_view import FeatureView
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.utils import compute_non_entity_date_range
+from pydantic import Field, StrictStr
+
+from dovetail.offline_store.label_rows import from_frame, from_table
+from dovetail.offline_store.moments import to_moment
+from dovetail.offline_store.reading import metadata
+from dovetail.offline_store.retrieval import DeferredRetrievalJob
+from dovetail.offline_store.spark_reading import events, in_batches, join, pull, session
+from dovetail.offline_store.views import requested_view
+
+
+class SparkUnionOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast is untyped
+    """`offline_store` in `feature_store.yaml`.
+
+    Args:
+        type: This store.
+        spark_conf: Spark's settings, as `spark.master: yarn`; without a master, the session is local.
+    """
+
+    type: StrictStr = "dovetail.offline_store.spark.SparkUnionOfflineStore"
+    spark_conf: dict[str, str] = Field(default_factory=dict)
+
+
+class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is untyped
+    """Point-in-time reads of Parquet sources with Spark; the meaning is that of `DuckDBAsofOfflineStore`.
+
+    Label rows and results pass through the driver's memory; feature rows do not. It does not write to sources.
+    """
+
+    supports_filter_by_created_timestamp = True
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """As `DuckDBAsofOfflineStore.get_historical_features`; a query for label rows is Spark's SQL."""
+        views = [requested_view(view, feature_refs, full_feature_names) for view in feature_views]
+        created_counts = entity_df is not None if filter_by_created_timestamp is None else filter_by_created_timestamp
+        if entity_df is None:
+            start, end = compute_non_entity_date_range(feature_views, start_date, end_date)
+            labels = from_table(events(config, views, to_moment(start), to_moment(end)).toArrow())
+        elif isinstance(entity_df, pd.DataFrame):
+            labels = from_frame(entity_df)
+        elif isinstance(entity_df, str):
+            labels = from_table(session(config).sql(entity_df).toArrow())
+        else:
+            raise InvalidEntityType(type(entity_df))
+        return DeferredRetrievalJob(
+            lambda _timeout: join(config, labels, views, created_counts),
+            in_batches(lambda: join(config, labels, views, created_counts)),
+            config.repo_path,
+            full_feature_names=full_feature_names,
+            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            metadata=metadata(labels, feature_refs),
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """A job for the newest row of each key between two dates, both included; no features: all columns."""
+        columns = (join_key_columns, timestamp_field, created_timestamp_column, feature_name_columns)
+        return pull(config, data_source, columns, (start_date, end_date), latest_only=True)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """A job for all rows between two dates, both included (None: open), in order; no features: all columns."""
+        columns = (join_key_columns, timestamp_field, created_timestamp_column, feature_name_columns)
+        return pull(config, data_source, columns, (start_date, end_date), latest_only=False)
