@@ -6,7 +6,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 DOVETAIL := python -m dovetail
 
-.PHONY: help setup servers run test test-all check format sources params adopt ui doctor bench lock clean
+.PHONY: help setup servers run test test-all feast-tests check format sources params adopt ui doctor bench lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: setup ## Run the tests
 
 test-all: servers ## Run all tests, the slow ones too: the pipeline end to end, faults, servers, Spark
 	@python -m pytest -q -n 2 --dist loadfile
+
+feast-tests: servers ## Run Feast's own offline tests on our store:  make feast-tests FEAST=path/to/feast
+	@tests/feast_universal/run "$${FEAST:-}"
 
 check: setup ## Lint, types and layers
 	@ruff check .

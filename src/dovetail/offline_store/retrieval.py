@@ -16,6 +16,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 
 ROWS_IN_GROUP = 262_144
+FILE_IN_FOLDER = "dataset.parquet"
 
 
 class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is untyped
@@ -101,7 +102,7 @@ class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is unty
         allow_overwrite: bool = False,
         timeout: int | None = None,
     ) -> None:
-        """Write the rows as one Parquet file, batch by batch; it is there whole or not at all.
+        """Write the rows as one Parquet file, batch by batch, into a folder if there is one; it is whole or not there.
 
         Raises:
             SavedDatasetLocationAlreadyExists: something is there already, and `allow_overwrite` is false.
@@ -112,9 +113,10 @@ class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is unty
         uri = FileSource.get_uri_for_file_path(self._repo_path, options.uri)
         remote, path = FileSource.create_filesystem_and_path(uri, options.s3_endpoint_override)
         filesystem = remote or pyarrow.fs.LocalFileSystem()
-        is_there = filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound
-        if is_there and not allow_overwrite:
+        found = filesystem.get_file_info(path).type
+        if found != pyarrow.fs.FileType.NotFound and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=options.uri)
+        path = f"{path}/{FILE_IN_FOLDER}" if found == pyarrow.fs.FileType.Directory else path
         _write(self.to_arrow_batches(ROWS_IN_GROUP, timeout), filesystem, path)
 
 

@@ -11,7 +11,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
-from pydantic import Field, StrictStr
+from pydantic import Field, StrictBool, StrictStr
 
 from dovetail.offline_store.label_rows import from_frame, from_table
 from dovetail.offline_store.moments import to_moment
@@ -27,10 +27,13 @@ class SparkUnionOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc] 
     Args:
         type: This store.
         spark_conf: Spark's settings, as `spark.master: yarn`; without a master, the session is local.
+        filter_by_created_timestamp: Whether a value is unknown before its created timestamp, where a call does not
+            say.
     """
 
     type: StrictStr = "dovetail.offline_store.spark.SparkUnionOfflineStore"
     spark_conf: dict[str, str] = Field(default_factory=dict)
+    filter_by_created_timestamp: StrictBool = True
 
 
 class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is untyped
@@ -56,7 +59,9 @@ class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
     ) -> RetrievalJob:
         """As `DuckDBAsofOfflineStore.get_historical_features`; a query for label rows is Spark's SQL."""
         views = [requested_view(view, feature_refs, full_feature_names) for view in feature_views]
-        created_counts = entity_df is not None if filter_by_created_timestamp is None else filter_by_created_timestamp
+        created_counts = filter_by_created_timestamp
+        if created_counts is None:
+            created_counts = entity_df is not None and config.offline_store.filter_by_created_timestamp
         if entity_df is None:
             start, end = compute_non_entity_date_range(feature_views, start_date, end_date)
             labels = from_table(events(config, views, to_moment(start), to_moment(end)).toArrow())

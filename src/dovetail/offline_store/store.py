@@ -17,7 +17,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
-from pydantic import PositiveInt, StrictStr
+from pydantic import PositiveInt, StrictBool, StrictStr
 
 from dovetail.offline_store.label_rows import from_query
 from dovetail.offline_store.reading import connect, events, join, join_in_batches, label_rows, metadata, pull
@@ -35,12 +35,15 @@ class DuckDBAsofOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc] 
         memory_limit: What DuckDB may use before it spills to disk, in its own words.
         threads: How many threads DuckDB may use; None for all processors.
         temp_directory: The folder to spill to; None for the system's.
+        filter_by_created_timestamp: Whether a value is unknown before its created timestamp, where a call does not
+            say: `FeatureStore` cannot pass on a false.
     """
 
     type: StrictStr = "dovetail.offline_store.DuckDBAsofOfflineStore"
     memory_limit: StrictStr = "2GB"
     threads: PositiveInt | None = None
     temp_directory: StrictStr | None = None
+    filter_by_created_timestamp: StrictBool = True
 
 
 class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is untyped
@@ -74,8 +77,8 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             registry: Feast's registry.
             project: Feast's project.
             full_feature_names: Whether features are called `view__feature`.
-            filter_by_created_timestamp: Whether a value is unknown before its created timestamp. None: yes for label
-                rows, which ask what was known; no between dates, which ask what happened.
+            filter_by_created_timestamp: Whether a value is unknown before its created timestamp. None: as the settings
+                say for label rows, which ask what was known; no between dates, which ask what happened.
             start_date: The first event, when there are no label rows; None for the longest time to live before the end.
             end_date: The last event, when there are no label rows; None for now.
 
@@ -84,7 +87,9 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
                 columns are missing, keys are of another type, or a feature is called like a column of the label rows.
         """
         views = [requested_view(view, feature_refs, full_feature_names) for view in feature_views]
-        created_counts = entity_df is not None if filter_by_created_timestamp is None else filter_by_created_timestamp
+        created_counts = filter_by_created_timestamp
+        if created_counts is None:
+            created_counts = entity_df is not None and config.offline_store.filter_by_created_timestamp
         with connect(config) as connection:
             if entity_df is None:
                 start, end = compute_non_entity_date_range(feature_views, start_date, end_date)

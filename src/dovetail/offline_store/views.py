@@ -24,7 +24,7 @@ class RequestedView:
         event: The source's event timestamp column.
         created: The source's created timestamp column; None when it has none.
         ttl: The time to live in microseconds; None for ever.
-        types: What the view says that keys and features are, by the source's column.
+        types: What the view says that features are, by the source's column.
     """
 
     source: DataSource
@@ -46,7 +46,7 @@ class RequestedView:
         return [*self.keys, *self.features.values(), *self.timestamps]
 
     def check_types(self, schema: pa.Schema, where: str) -> None:
-        """Nothing, when each key and feature has the kind of type in the source that the view says.
+        """Nothing, when each feature has the kind of type in the source that the view says; keys need not say one.
 
         Raises:
             OfflineStoreError: text stands where numbers are said, a list where a value is, and so on; all of them.
@@ -91,8 +91,8 @@ def requested_view(view: FeatureView, feature_refs: Sequence[str], full_feature_
         ttl=view.ttl // MICROSECOND if view.ttl else None,
         types={
             column_of.get(field.name, field.name): from_feast_to_pyarrow_type(field.dtype)
-            for field in (*view.entity_columns, *view.features)
-            if field.name in keys or field.name in features
+            for field in view.features
+            if field.name in features
         },
     )
 

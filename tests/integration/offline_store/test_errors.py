@@ -59,7 +59,7 @@ def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path) -> None:
     assert "a source cannot be read: IO Error: No files found" in said
     assert f"columns are missing: column, in {tmp_path}/column.parquet" in said
     assert "columns are of another type than the view says: 'retyped' is string, not int64" in said
-    assert "'driver' is string, not int64" in said
+    assert "join key 'driver' is int64 in the label rows and string in the source" in said
 
 
 @pytest.mark.parametrize(

@@ -100,13 +100,25 @@ def test_a_value_created_later_is_not_used(store: FeatureStore) -> None:
     assert asked(store, labels)["trips"].to_pylist() == [30, 31]
 
 
-def test_a_value_created_later_is_used_when_the_caller_insists(store: FeatureStore) -> None:
-    """FeatureStore cannot pass on a false flag, so only a direct call can."""
+def test_a_value_created_later_is_used_when_the_settings_say_so(store: FeatureStore) -> None:
+    """FeatureStore cannot pass on a false flag, so it is a setting; a call of the store itself may say it too."""
     labels = pd.DataFrame({"driver": [1], "event_timestamp": day(4)})
     views = [store.get_feature_view("statistics")]
     call = (store.config, views, ["statistics:trips"], labels, store.registry, "test")
     job = DuckDBAsofOfflineStore.get_historical_features(*call, filter_by_created_timestamp=False)
     assert job.to_arrow()["trips"].to_pylist() == [31]
+    store.config.offline_store.filter_by_created_timestamp = False
+    assert asked(store, labels)["trips"].to_pylist() == [31]
+
+
+def test_a_dataset_is_saved_into_a_folder_that_is_there(store: FeatureStore, tmp_path: Path) -> None:
+    """A folder that somebody made is written into, if it may be."""
+    job = store.get_historical_features(pd.DataFrame({"driver": [1], "event_timestamp": day(4)}), ["statistics:trips"])
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        job.persist(SavedDatasetFileStorage(path="saved"))
+    job.persist(SavedDatasetFileStorage(path="saved"), allow_overwrite=True)
+    assert pq.read_table(tmp_path / "saved")["trips"].to_pylist() == [30]
 
 
 def test_where_feasts_own_store_is_right_the_answer_is_the_same(store: FeatureStore, tmp_path: Path) -> None:
