@@ -9,7 +9,7 @@ DOVETAIL := python -m dovetail
 .PHONY: help setup servers run test test-all feast-tests check format sources params adopt ui doctor bench lock clean
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/ready sources ## Make the environment and the example's operational database
 

@@ -154,3 +154,12 @@ def test_all_that_is_wrong_with_feature_tables_is_said(online) -> None:
     assert "aircraft: its table is missing" in said
     assert "origin_weather: column 'temp' is string, not double" in said
     assert content(online) == before
+
+
+def test_four_applies_at_once_lose_nothing(project) -> None:
+    """They wait for each other: all four succeed, and what is registered can be brought online."""
+    command = ["python", "-m", "dovetail", "apply"]
+    at_once = [subprocess.Popen(command, cwd=project.folder, env=project.environment()) for _ in range(4)]
+    assert [process.wait() for process in at_once] == [0, 0, 0, 0]
+    project.step("materialize")
+    assert ends(project) == {"2013-04-10 00:00:00+00:00"}
