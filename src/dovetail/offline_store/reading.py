@@ -1,6 +1,6 @@
 """Reads for Feast: a connection each, sources checked before anything is joined, results as a whole or in batches."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from tempfile import TemporaryDirectory
@@ -37,6 +37,8 @@ def connect(config: RepoConfig, timeout: float | None = None) -> Iterator[duckdb
         with duckdb.connect(config={name: value for name, value in options.items() if value}) as connection:
             # Not an option of connect: the setting comes with an extension that is loaded by its first use (2.0.0).
             connection.execute("SET TimeZone = 'UTC'")
+            # It would be printed among the output of whoever calls.
+            connection.execute("SET enable_progress_bar = false")
             # A query for label rows sees files, from the feature repository on, and not this module's variables.
             connection.execute("SET python_enable_replacements = false")
             connection.execute(f"SET file_search_path = {text(str(config.repo_path or ''))}")
@@ -181,7 +183,7 @@ def _checked(
     taken = set(labels.table.column_names)
     for view in views:
         try:
-            _check_names(taken, view)
+            view.check_names(taken)
             taken |= set(view.features)
             rows = open_rows(connection, view.source, config.repo_path, view.columns)
             naive = rows.check(view.columns, view.timestamps)
@@ -193,17 +195,6 @@ def _checked(
     if errors:
         raise OfflineStoreError.of_all(errors)
     return found
-
-
-def _check_names(others: Set[str], view: RequestedView) -> None:
-    taken = [name for name in view.features if name in others]
-    if taken:
-        raise OfflineStoreError(
-            f"features are called like columns of the label rows: {', '.join(taken[:10])}",
-            where=f"source '{view.source.name}'",
-            expected="Expected: a name for each column.",
-            todo="Rename the columns, or ask with full_feature_names=True.",
-        )
 
 
 def metadata(labels: LabelRows, feature_refs: list[str]) -> RetrievalMetadata:

@@ -4,9 +4,11 @@ A view's feature rows and the label rows go into one union, which a window runs 
 is what was known. Nothing is joined, so a long history costs no more than a short one.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import reduce
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -60,7 +62,7 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
         )
     path = str(FileSource.get_uri_for_file_path(config.repo_path, source.path))
     try:
-        frame = session(config).read.parquet(path)
+        frame = _read(session(config), path)
     except PySparkException as error:
         raise OfflineStoreError(
             f"a source cannot be read: {str(error).splitlines()[0][:200]}",
@@ -74,6 +76,19 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
     return frame.select("*", *place), Rows(path, schema, path)
 
 
+def _read(session: SparkSession, path: str) -> DataFrame:
+    """All files below a path: Spark's way knows `name=value` folders and skips others, its deep way the reverse."""
+    location = path if "://" in path else _pattern(path)
+    deep = session.read.option("recursiveFileLookup", "true").parquet(location)
+    folders = (file.split(path)[-1].rpartition("/")[0] for file in deep.inputFiles())
+    return session.read.parquet(location) if any("=" in folder for folder in folders) else deep
+
+
+def _pattern(path: str) -> str:
+    """What Spark calls a local path: a file or folder that exists keeps its name, whatever it looks like."""
+    return re.sub(r"([\\[\]{}*?])", r"\\\1", path) if Path(path).exists() else path
+
+
 def _local_schema(path: str, schema: pa.Schema) -> pa.Schema:
     """Spark's schema, but with nanoseconds, which Spark reads as whole numbers."""
     if "*" in path:
@@ -85,7 +100,8 @@ def _local_schema(path: str, schema: pa.Schema) -> pa.Schema:
 def _moment(column: str, kind: pa.DataType) -> Column:
     """A timestamp column of any unit as microseconds since 1970 UTC."""
     if kind.unit == "ns":
-        return f.floor(f.col(_quoted(column)) / 1000).cast("long")
+        # `/` would divide as floating point, which cannot hold today's nanoseconds.
+        return f.expr(f"({_quoted(column)} - pmod({_quoted(column)}, 1000)) div 1000")
     return f.unix_micros(f.col(_quoted(column)).cast("timestamp"))
 
 
@@ -111,9 +127,11 @@ def join(config: RepoConfig, labels: LabelRows, views: Sequence[RequestedView], 
         OfflineStoreError: a source, a column or a key is not what a view says; all that is wrong with all is said.
     """
     table, naive = labels.table, list(labels.naive)
-    sources, errors = [], []
+    sources, errors, taken = [], [], set(table.column_names)
     for view in views:
         try:
+            view.check_names(taken)
+            taken |= set(view.features)
             frame, rows = _open(config, view.source)
             naive += rows.check(view.columns, view.timestamps)
             view.check_types(rows.schema, rows.where)

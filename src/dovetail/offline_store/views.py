@@ -1,6 +1,6 @@
 """What a retrieval asks of a feature view, in plain column names: Feast's mappings and aliases end here."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,21 @@ class RequestedView:
     def columns(self) -> list[str]:
         """The source's columns that are read."""
         return [*self.keys, *self.features.values(), *self.timestamps]
+
+    def check_names(self, others: Set[str]) -> None:
+        """Nothing, when no feature is called like one of the other columns of the result.
+
+        Raises:
+            OfflineStoreError: some are; all of them.
+        """
+        taken = [name for name in self.features if name in others]
+        if taken:
+            raise OfflineStoreError(
+                f"features are called like columns of the label rows: {', '.join(taken[:10])}",
+                where=f"source '{self.source.name}'",
+                expected="Expected: a name for each column.",
+                todo="Rename the columns, or ask with full_feature_names=True.",
+            )
 
     def check_types(self, schema: pa.Schema, where: str) -> None:
         """Nothing, when each feature has the kind of type in the source that the view says; keys need not say one.

@@ -1,9 +1,6 @@
 """The offline store on a real local Spark session gives DuckDB's answer, on all that histories can hold."""
 
-import os
-import shutil
 import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,36 +9,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, Int64, String, UnixTimestamp
+from offline_stores import OFFLINE_STORES, feature_store, require
 
 from dovetail.offline_store import OfflineStoreError
 
 pytestmark = pytest.mark.slow
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-STORES = {
-    "duckdb": {"type": "dovetail.offline_store.DuckDBAsofOfflineStore"},
-    "spark": {
-        "type": "dovetail.offline_store.spark.SparkUnionOfflineStore",
-        "spark_conf": {"spark.master": "local[2]", "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"},
-    },
-}
 SHOP = Entity(name="shop", join_keys=["shop"], value_type=ValueType.INT64)
 ITEM = Entity(name="item", join_keys=["item"], value_type=ValueType.STRING)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java() -> Iterator[None]:
-    """Spark runs on Java: without it the tests are skipped, and in CI they fail."""
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Spark needs Java 17 or later")
-    yield
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.getActiveSession()
-    if session:
-        session.stop()
 
 
 def moments(random: np.random.Generator, n: int, unit: str = "us") -> pd.DatetimeIndex:
@@ -117,6 +95,7 @@ def views(folder: Path) -> list[FeatureView]:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
     """The same definitions and files, once with each store."""
+    require("spark")
     folder = tmp_path_factory.mktemp("shops")
     made = {}
     defined = views(folder)
@@ -129,17 +108,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
             weather,
         ],
     )
-    for name, offline_store in STORES.items():
-        config = RepoConfig(
-            project="test",
-            provider="local",
-            registry=str(folder / f"{name}.db"),
-            online_store=None,
-            offline_store=offline_store,
-            entity_key_serialization_version=3,
-            repo_path=folder,
-        )
-        made[name] = FeatureStore(config=config)
+    for name, offline_store in OFFLINE_STORES.items():
+        made[name] = feature_store(folder, offline_store)
         made[name].apply([SHOP, ITEM, *defined, service])
     return made
 

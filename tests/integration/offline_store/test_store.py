@@ -1,4 +1,4 @@
-"""The offline store in a real Feast, on files as pandas writes them: timestamps in nanoseconds."""
+"""Both offline stores in a real Feast, on files as pandas writes them: timestamps in nanoseconds."""
 
 import warnings
 from datetime import UTC, datetime, timedelta
@@ -15,17 +15,11 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
+from offline_stores import BOTH, OFFLINE_STORES, feature_store, require
 
-from dovetail.offline_store import DuckDBAsofOfflineStore, OfflineStoreError
+from dovetail.offline_store import OfflineStoreError
 
-SETTINGS = """
-project: test
-registry: registry.db
-provider: local
-offline_store: {type: dovetail.offline_store.DuckDBAsofOfflineStore, threads: 1}
-online_store: {path: online.db}
-entity_key_serialization_version: 3
-"""
+ONLY_DUCKDB = pytest.mark.parametrize("store", ["duckdb"], indirect=True)
 DRIVER = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
 
 
@@ -47,10 +41,10 @@ def view(**changes: Any) -> FeatureView:
     return FeatureView(**(arguments | changes), source=FileSource(**source))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
+@pytest.fixture(params=BOTH)
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> FeatureStore:
     """Drivers 1 and 2; the third day of driver 1 was corrected on the eighth."""
-    (tmp_path / "feature_store.yaml").write_text(SETTINGS)
+    require(request.param)
     rows = {
         "driver": [1, 1, 1, 2],
         "event_timestamp": day(1, 3, 3, 10),
@@ -58,7 +52,7 @@ def store(tmp_path: Path) -> FeatureStore:
         "trips": [10, 30, 31, 20],
     }
     pd.DataFrame(rows).to_parquet(tmp_path / "trips.parquet")
-    store = FeatureStore(repo_path=str(tmp_path))
+    store = feature_store(tmp_path, OFFLINE_STORES[request.param])
     store.apply([DRIVER, view()])
     return store
 
@@ -105,7 +99,7 @@ def test_a_value_created_later_is_used_when_the_settings_say_so(store: FeatureSt
     labels = pd.DataFrame({"driver": [1], "event_timestamp": day(4)})
     views = [store.get_feature_view("statistics")]
     call = (store.config, views, ["statistics:trips"], labels, store.registry, "test")
-    job = DuckDBAsofOfflineStore.get_historical_features(*call, filter_by_created_timestamp=False)
+    job = store._get_provider().offline_store.get_historical_features(*call, filter_by_created_timestamp=False)
     assert job.to_arrow()["trips"].to_pylist() == [31]
     store.config.offline_store.filter_by_created_timestamp = False
     assert asked(store, labels)["trips"].to_pylist() == [31]
@@ -121,24 +115,13 @@ def test_a_dataset_is_saved_into_a_folder_that_is_there(store: FeatureStore, tmp
     assert pq.read_table(tmp_path / "saved")["trips"].to_pylist() == [30]
 
 
-def test_where_feasts_own_store_is_right_the_answer_is_the_same(store: FeatureStore, tmp_path: Path) -> None:
-    """Label rows that differ, all with a value: Feast's default store loses none of them."""
-    labels = pd.DataFrame({"driver": [1, 1, 1, 2], "event_timestamp": day(1, 4, 8, 15)})
-    (tmp_path / "stock.yaml").write_text(
-        SETTINGS.replace("dovetail.offline_store.DuckDBAsofOfflineStore, threads: 1", "file")
-    )
-    stock = FeatureStore(repo_path=str(tmp_path), fs_yaml_file=tmp_path / "stock.yaml")
-    job = stock.get_historical_features(labels, ["statistics:trips"], filter_by_created_timestamp=True)
-    assert type(job).__name__ == "DaskRetrievalJob"
-    assert asked(store, labels)["trips"].to_pylist() == job.to_df().sort_values("event_timestamp")["trips"].tolist()
-
-
 def test_no_label_rows_at_all_give_a_table_of_none(store: FeatureStore) -> None:
     """The columns and their types are there all the same."""
     table = asked(store, pd.DataFrame({"driver": [1], "event_timestamp": day(4)}).head(0))
     assert (table.num_rows, table.schema.field("trips").type) == (0, pa.int64())
 
 
+@ONLY_DUCKDB
 def test_label_rows_can_be_a_query(store: FeatureStore) -> None:
     """It sees files from the feature repository on, and keeps the order of its result."""
     query = "SELECT driver, event_timestamp FROM 'trips.parquet' ORDER BY trips DESC"
@@ -217,6 +200,7 @@ def test_a_folder_is_read_whole_and_its_last_file_wins(store: FeatureStore, tmp_
     assert asked(store, labels)["trips"].to_pylist() == [2]
 
 
+@ONLY_DUCKDB
 def test_files_in_s3_are_read_through_arrow(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -230,6 +214,7 @@ def test_files_in_s3_are_read_through_arrow(
     assert asked(store, labels)["trips"].to_pylist() == [31, None]
 
 
+@ONLY_DUCKDB
 def test_naive_timestamps_are_utc_with_one_warning(store: FeatureStore, tmp_path: Path) -> None:
     """The label rows' and the source's are named together."""
     rows = {"driver": [1], "event_timestamp": day(4).dt.tz_localize(None), "created": day(4), "trips": [40]}
@@ -258,6 +243,7 @@ def test_missing_columns_are_named_with_what_is_there(store: FeatureStore, tmp_p
     )
 
 
+@ONLY_DUCKDB
 def test_a_missing_file_is_named(store: FeatureStore, tmp_path: Path) -> None:
     """DuckDB's words are kept as the cause."""
     (tmp_path / "trips.parquet").unlink()
@@ -285,7 +271,7 @@ def test_the_latest_row_of_a_view_without_keys_has_feasts_placeholder(store: Fea
     """Its key online is an empty text; no features asked for means all columns."""
     source = view().batch_source
     call = (store.config, source, [], [], "event_timestamp", "created", None, datetime(2024, 1, 9))
-    table = DuckDBAsofOfflineStore.pull_latest_from_table_or_query(*call).to_arrow()
+    table = store._get_provider().offline_store.pull_latest_from_table_or_query(*call).to_arrow()
     assert table.drop_columns(["event_timestamp", "created"]).to_pylist() == [
         {"driver": 1, "trips": 31, "__dummy_id": ""}
     ]
