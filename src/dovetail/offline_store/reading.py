@@ -41,6 +41,8 @@ def connect(config: RepoConfig, timeout: float | None = None) -> Iterator[duckdb
             connection.execute("SET enable_progress_bar = false")
             # A query for label rows sees files, from the feature repository on, and not this module's variables.
             connection.execute("SET python_enable_replacements = false")
+            # Standard output is the user's.
+            connection.execute("SET enable_progress_bar = false")
             connection.execute(f"SET file_search_path = {text(str(config.repo_path or ''))}")
             try:
                 with _stopped_after(connection, timeout):
@@ -101,7 +103,7 @@ def events(
     histories = []
     for view in views:
         columns = [*view.keys, *view.timestamps]
-        rows = open_rows(connection, view.source, config.repo_path, columns)
+        rows = open_rows(connection, view.source, config.repo_path)
         rows.check(columns, view.timestamps)
         histories.append((view.history(rows.relation), list(view.keys.values())))
     return events_between(histories, to_moment(start), to_moment(end))
@@ -185,7 +187,7 @@ def _checked(
         try:
             view.check_names(taken)
             taken |= set(view.features)
-            rows = open_rows(connection, view.source, config.repo_path, view.columns)
+            rows = open_rows(connection, view.source, config.repo_path)
             naive = rows.check(view.columns, view.timestamps)
             view.check_types(rows.schema, rows.where)
             labels.keyed(list(view.keys.values()), [rows.schema.field(key).type for key in view.keys])
@@ -218,8 +220,7 @@ def pull(
     times = [event, created] if created else [event]
 
     def query(connection: duckdb.DuckDBPyConnection) -> str:
-        named = [*keys, *times, *features] if features else []
-        rows = open_rows(connection, source, config.repo_path, named)
+        rows = open_rows(connection, source, config.repo_path)
         warn_of_naive(rows.check([*keys, *times, *features], times))
         history = History(rows.relation, tuple(keys), event, created or None, tuple(features or rows.schema.names))
         return rows_between(history, start, end, latest_only=latest_only)

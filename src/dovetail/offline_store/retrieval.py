@@ -15,6 +15,8 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 
+from dovetail.offline_store.moments import OfflineStoreError
+
 ROWS_IN_GROUP = 262_144
 FILE_IN_FOLDER = "dataset.parquet"
 
@@ -106,6 +108,7 @@ class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is unty
 
         Raises:
             SavedDatasetLocationAlreadyExists: something is there already, and `allow_overwrite` is false.
+            OfflineStoreError: nothing may be written there.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise TypeError(f"storage must be a SavedDatasetFileStorage, not {type(storage).__name__}")
@@ -113,16 +116,24 @@ class DeferredRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast is unty
         uri = FileSource.get_uri_for_file_path(self._repo_path, options.uri)
         remote, path = FileSource.create_filesystem_and_path(uri, options.s3_endpoint_override)
         filesystem = remote or pyarrow.fs.LocalFileSystem()
-        found = filesystem.get_file_info(path).type
-        if found != pyarrow.fs.FileType.NotFound and not allow_overwrite:
-            raise SavedDatasetLocationAlreadyExists(location=options.uri)
+        try:
+            found = filesystem.get_file_info(path).type
+            if found != pyarrow.fs.FileType.NotFound and not allow_overwrite:
+                raise SavedDatasetLocationAlreadyExists(location=options.uri)
+            filesystem.create_dir(str(Path(path).parent))
+        except OSError as error:
+            raise OfflineStoreError(
+                f"a saved dataset cannot be written: {error}",
+                where=f"to {uri}",
+                expected="Expected: a file or folder that may be written to; in S3, in a bucket that is there.",
+                todo="Correct the path of the storage; in S3 also its s3_endpoint_override, or the credentials.",
+            ) from error
         path = f"{path}/{FILE_IN_FOLDER}" if found == pyarrow.fs.FileType.Directory else path
         _write(self.to_arrow_batches(ROWS_IN_GROUP, timeout), filesystem, path)
 
 
 def _write(batches: pa.RecordBatchReader, filesystem: pyarrow.fs.FileSystem, path: str) -> None:
     partial = f"{path}.partial"
-    filesystem.create_dir(str(Path(path).parent))
     try:
         with pq.ParquetWriter(partial, batches.schema, filesystem=filesystem) as writer:
             for batch in batches:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset
+from feast.credentials import CredentialResolutionError
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
-from dovetail.offline_store.asof import quoted, text
+from dovetail.offline_store.asof import text
 from dovetail.offline_store.moments import OfflineStoreError, check_timestamps
+from dovetail.offline_store.s3 import as_s3, s3_pattern
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,31 @@ class Rows:
         return [f"{column} of {self.where}" for column, kind in kinds.items() if kind.tz is None]
 
 
-def open_rows(
-    connection: duckdb.DuckDBPyConnection, source: DataSource | None, repo_path: Path | None, columns: Sequence[str]
-) -> Rows:
-    """The rows of a Parquet file source; local files are read as they are queried, columns of files in S3 at once.
+def open_rows(connection: duckdb.DuckDBPyConnection, source: DataSource | None, repo_path: Path | None) -> Rows:
+    """The rows of a Parquet file source, which are read as they are queried, and only where they are needed.
 
     A relative path starts at the feature repository. A path names a file, a folder (all `*.parquet` in it) or a
-    pattern; in S3 a file or a folder. No columns: all of them.
+    pattern, on this machine or in S3.
 
     Raises:
-        OfflineStoreError: it is another kind of source, or there is no such file.
+        OfflineStoreError: it is another kind of source, there is no such file, or it may not be read.
     """
     path = _path(source, repo_path)
-    if path.startswith("s3://"):
-        return _rows_in_s3(connection, source, path, columns)
-    return _local_rows(connection, path)
+    is_in_s3 = path.startswith("s3://")
+    try:
+        relation = f"read_parquet({text(s3_pattern(connection, source, path) if is_in_s3 else _pattern(path))})"
+        schema = connection.sql(f"FROM {relation} LIMIT 0").to_arrow_table().schema
+    except duckdb.InterruptException:
+        raise
+    except (duckdb.Error, OSError, CredentialResolutionError) as error:
+        raise OfflineStoreError(
+            f"a source cannot be read: {as_s3(str(error).splitlines()[0])}",
+            where=f"at {path}",
+            expected="Expected: a Parquet file, a folder of them or a pattern; relative to the feature repository.",
+            todo="Make the file, or correct the path of the FileSource"
+            + (", its s3_endpoint_override, or the credentials (AWS_ACCESS_KEY_ID and so on)." if is_in_s3 else "."),
+        ) from error
+    return Rows(relation, schema, path)
 
 
 def local_path(source: DataSource | None, repo_path: Path | None) -> Path:
@@ -95,38 +106,8 @@ def _path(source: DataSource | None, repo_path: Path | None) -> str:
     return str(FileSource.get_uri_for_file_path(repo_path, source.path))
 
 
-def _local_rows(connection: duckdb.DuckDBPyConnection, path: str) -> Rows:
-    relation = f"read_parquet({text(_pattern(path))})"
-    try:
-        schema = connection.sql(f"FROM {relation} LIMIT 0").to_arrow_table().schema
-    except duckdb.InterruptException:
-        raise
-    except duckdb.Error as error:
-        raise OfflineStoreError(
-            f"a source cannot be read: {str(error).splitlines()[0]}",
-            where=f"at {path}",
-            expected="Expected: a Parquet file, a folder of them or a pattern; relative to the feature repository.",
-            todo="Make the file, or correct the path of the FileSource.",
-        ) from error
-    return Rows(relation, schema, path)
-
-
 def _pattern(path: str) -> str:
     """What DuckDB calls a path: a file or folder that exists keeps its name, whatever it looks like."""
     if Path(path).is_dir():
         return glob.escape(path) + "/**/*.parquet"
     return glob.escape(path) if Path(path).exists() else path
-
-
-def _rows_in_s3(connection: duckdb.DuckDBPyConnection, source: FileSource, path: str, columns: Sequence[str]) -> Rows:
-    """Read by Arrow, which knows the source's endpoint and credentials; DuckDB would have to download an extension."""
-    filesystem, folder = FileSource.create_filesystem_and_path(
-        path, source.s3_endpoint_override or "", source.resolve_credentials()
-    )
-    files = pyarrow.dataset.dataset(folder, filesystem=filesystem, format="parquet")
-    table = files.to_table([name for name in files.schema.names if name in columns or not columns])
-    places = {"file_row_number": pa.arange(0, table.num_rows), "filename": pa.repeat(path, table.num_rows)}
-    for name, place in places.items():
-        table = table.append_column(name, place)
-    connection.register(path, table)
-    return Rows(quoted(path), files.schema, path)

@@ -204,7 +204,7 @@ def test_a_folder_is_read_whole_and_its_last_file_wins(store: FeatureStore, tmp_
 def test_files_in_s3_are_read_through_arrow(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The bucket is a folder here; only columns that are asked for are read."""
+    """The bucket is a folder here; `test_s3.py` asks a real server."""
     bucket = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
     monkeypatch.setattr(
         FileSource, "create_filesystem_and_path", lambda path, *_: (bucket, path.removeprefix("s3://b/"))

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from online_stores import NOON, Postgres, Shops, free_port, program, wait_for
+from online_stores import NOON, Postgres, Shops
+from servers import free_port, program, wait_for
 
 KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.slow), pytest.param("redis", marks=pytest.mark.slow))
 
