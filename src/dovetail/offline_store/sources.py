@@ -14,6 +14,7 @@ from feast.infra.offline_stores.file_source import FileSource
 
 from dovetail.offline_store.asof import text
 from dovetail.offline_store.moments import OfflineStoreError, check_timestamps
+from dovetail.offline_store.names import nearest
 from dovetail.offline_store.s3 import as_s3, s3_pattern
 
 
@@ -39,8 +40,10 @@ class Rows:
         """
         missing = [column for column in dict.fromkeys(columns) if column not in self.schema.names]
         if missing:
+            near = {column: nearest(column, self.schema.names) for column in missing[:10]}
+            named = [f"{column} (nearest: {', '.join(names)})" if names else column for column, names in near.items()]
             raise OfflineStoreError(
-                f"columns are missing: {', '.join(missing[:10])}",
+                f"columns are missing: {', '.join(named)}",
                 where=f"in {self.where}",
                 expected=f"It has: {', '.join(self.schema.names[:40])}.",
                 todo="Correct the feature view's fields, or the source's field_mapping.",

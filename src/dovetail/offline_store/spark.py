@@ -18,7 +18,7 @@ from dovetail.offline_store.moments import to_moment
 from dovetail.offline_store.reading import metadata
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.spark_reading import events, in_batches, join, pull, session
-from dovetail.offline_store.views import requested_view
+from dovetail.offline_store.views import requested_views
 
 
 class SparkUnionOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast is untyped
@@ -58,7 +58,8 @@ class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
         end_date: datetime | None = None,
     ) -> RetrievalJob:
         """As `DuckDBAsofOfflineStore.get_historical_features`; a query for label rows is Spark's SQL."""
-        views = [requested_view(view, feature_refs, full_feature_names) for view in feature_views]
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        views = requested_views(feature_views, on_demand, feature_refs, full_feature_names)
         created_counts = filter_by_created_timestamp
         if created_counts is None:
             created_counts = entity_df is not None and config.offline_store.filter_by_created_timestamp
@@ -76,7 +77,7 @@ class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             in_batches(lambda: join(config, labels, views, created_counts)),
             config.repo_path,
             full_feature_names=full_feature_names,
-            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            on_demand_feature_views=on_demand,
             metadata=metadata(labels, feature_refs),
         )
 

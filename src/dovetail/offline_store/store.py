@@ -23,7 +23,7 @@ from dovetail.offline_store.label_rows import from_query
 from dovetail.offline_store.reading import connect, events, join, join_in_batches, label_rows, metadata, pull
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import local_path
-from dovetail.offline_store.views import requested_view
+from dovetail.offline_store.views import requested_views
 from dovetail.offline_store.writing import add_files, append
 
 
@@ -83,10 +83,12 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             end_date: The last event, when there are no label rows; None for now.
 
         Raises:
-            OfflineStoreError: the label rows have no proper timestamps. When the job runs: a source cannot be read,
-                columns are missing, keys are of another type, or a feature is called like a column of the label rows.
+            OfflineStoreError: views or features are not there, or the label rows have no proper timestamps. When the
+                job runs: a source cannot be read, columns are missing, keys are of another type, or a feature is
+                called like a column of the label rows.
         """
-        views = [requested_view(view, feature_refs, full_feature_names) for view in feature_views]
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        views = requested_views(feature_views, on_demand, feature_refs, full_feature_names)
         created_counts = filter_by_created_timestamp
         if created_counts is None:
             created_counts = entity_df is not None and config.offline_store.filter_by_created_timestamp
@@ -110,7 +112,7 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             stream,
             config.repo_path,
             full_feature_names=full_feature_names,
-            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            on_demand_feature_views=on_demand,
             metadata=metadata(labels, feature_refs),
         )
 

@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.types import from_feast_to_pyarrow_type
 
 from dovetail.offline_store.asof import History
 from dovetail.offline_store.moments import MICROSECOND, OfflineStoreError
+from dovetail.offline_store.names import check_features, features_by_view
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,31 @@ class RequestedView:
         return History(relation, tuple(self.keys), self.event, self.created, tuple(self.features.values()), self.ttl)
 
 
-def requested_view(view: FeatureView, feature_refs: Sequence[str], full_feature_names: bool) -> RequestedView:
-    """What a list of feature references (`view:feature`) asks of a view; its columns as the source calls them.
+def requested_views(
+    views: Sequence[FeatureView],
+    on_demand: Sequence[OnDemandFeatureView],
+    feature_refs: Sequence[str],
+    full_feature_names: bool,
+) -> list[RequestedView]:
+    """What a list of feature references (`view:feature`) asks of each view; nothing is asked of a view without one.
+
+    Raises:
+        OfflineStoreError: views or features are not there; all of them, each with the nearest names.
+    """
+    asked = features_by_view(feature_refs)
+    names = {view.projection.name_to_use(): [field.name for field in view.features] for view in [*views, *on_demand]}
+    check_features(asked, names)
+    features = [(view, asked.get(view.projection.name_to_use(), [])) for view in views]
+    return [_requested(view, of_view, full_feature_names) for view, of_view in features if of_view]
+
+
+def _requested(view: FeatureView, features: Sequence[str], full_feature_names: bool) -> RequestedView:
+    """What is asked of a view, its columns as the source calls them.
 
     A view without an entity has no keys. A time to live of zero is none, as everywhere in Feast.
     """
     source: Any = view.batch_source
     column_of = {feast_name: column for column, feast_name in (source.field_mapping or {}).items()}
-    asked = [ref.partition(":") for ref in feature_refs]
-    features = [feature for name, _, feature in asked if name == view.projection.name_to_use()]
     # A pinned version is asked for as `view@v2`, but its features are called after `view`.
     prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]

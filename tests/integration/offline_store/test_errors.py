@@ -5,7 +5,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    RepoConfig,
+    RequestSource,
+    ValueType,
+)
+from feast.errors import FeatureViewNotFoundException
+from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
 from dovetail.offline_store import DuckDBAsofOfflineStore, OfflineStoreError
@@ -29,26 +41,32 @@ def write(folder: Path, name: str, **columns: Any) -> None:
     )
 
 
-def ask(folder: Path, *views: FeatureView, features: list[str] | None = None) -> Any:
-    """The views' features, by the store alone."""
+def store(folder: Path) -> FeatureStore:
+    """A store over a folder."""
     config = RepoConfig(
         project="test",
         provider="local",
         registry=str(folder / "registry.db"),
-        online_store=None,
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
         offline_store={"type": "dovetail.offline_store.DuckDBAsofOfflineStore"},
         entity_key_serialization_version=3,
         repo_path=folder,
     )
-    registry = FeatureStore(config=config).registry
+    return FeatureStore(config=config)
+
+
+def ask(folder: Path, *views: FeatureView, features: list[str] | None = None) -> Any:
+    """The views' features, by the store alone."""
+    feast = store(folder)
     features = features or [f"{one.name}:{one.name}" for one in views]
-    return DuckDBAsofOfflineStore.get_historical_features(config, list(views), features, LABELS, registry, "test")
+    arguments = (feast.config, list(views), features, LABELS, feast.registry, "test")
+    return DuckDBAsofOfflineStore.get_historical_features(*arguments)
 
 
 def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path) -> None:
     """A missing file, a missing column, a retyped feature and a retyped key come in one message."""
     write(tmp_path, "good")
-    write(tmp_path, "column", column=None)
+    write(tmp_path, "column", column=None, columm=[1])
     write(tmp_path, "retyped", retyped=["x"])
     write(tmp_path, "key", driver=["1"])
     views = [view(name) for name in ("good", "gone", "column", "retyped", "key")]
@@ -57,9 +75,63 @@ def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path) -> None:
     said = str(failure.value)
     assert "4 feature views cannot be read" in said
     assert "a source cannot be read: IO Error: No files found" in said
-    assert f"columns are missing: column, in {tmp_path}/column.parquet" in said
+    assert f"columns are missing: column (nearest: columm), in {tmp_path}/column.parquet" in said
     assert "columns are of another type than the view says: 'retyped' is string, not int64" in said
     assert "join key 'driver' is int64 in the label rows and string in the source" in said
+
+
+def test_names_that_are_not_there_are_said_with_the_nearest(tmp_path: Path) -> None:
+    """Wrong views and wrong features, all at once, before a source is looked at; an on-demand view's too."""
+    request = RequestSource(name="request", schema=[Field(name="days", dtype=Int64)])
+
+    @on_demand_feature_view(sources=[request], schema=[Field(name="rate", dtype=Float64)])
+    def rates(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"rate": 1.0 / inputs["days"]})
+
+    store(tmp_path).apply([DRIVER, rates])
+    views = [view("trips_a_day"), view("seats")]
+    names = ["trip_a_day:trips_a_day", "trips_a_day:Trips_of_day", "seats:seats", "seats:zzz", "rates:rat", "zzz:zzz"]
+    with pytest.raises(OfflineStoreError) as failure:
+        ask(tmp_path, *views, features=names)
+    assert str(failure.value) == (
+        "5 of the features asked for are not there\n"
+        "  - trip_a_day:trips_a_day: the views are trips_a_day\n"
+        "  - trips_a_day:Trips_of_day: the view has trips_a_day\n"
+        "  - seats:zzz: the view has seats\n"
+        "  - rates:rat: the view has rate\n"
+        "  - zzz:zzz: the views are trips_a_day, seats, rates\n"
+        "  nothing was joined.\n"
+        "  Expected: features of the views, as view:feature.\n"
+        "  Correct the names, or add the fields and apply:  feast apply"
+    )
+
+
+def test_feast_itself_refuses_wrong_names_before_the_store(tmp_path: Path) -> None:
+    """It names the first one alone, in its own words: those in the table of docs/offline-store.md."""
+    feast = store(tmp_path)
+    write(tmp_path, "trips")
+    trips = view("trips")
+    feast.apply([DRIVER, trips])
+    for ask_feast in (
+        lambda names: feast.get_historical_features(LABELS, names),
+        lambda names: feast.get_online_features(names, [{"driver": 1}]),
+    ):
+        with pytest.raises(FeatureViewNotFoundException, match="Feature view tirps does not exist in project test"):
+            ask_feast(["tirps:trips"])
+        with pytest.raises(KeyError, match="Feature trisp not found in projection trips"):
+            ask_feast(["trips:trisp"])
+    with pytest.raises(ValueError, match=r"Feature trisp does not exist in this feature view\."):
+        trips[["trisp"]]
+    with pytest.raises(ValueError, match="feature 'trisp' not found on feature view 'trips'"):
+        feast.apply(FeatureService(name="service", features=["trips:trisp"]))
+
+
+def test_the_latest_version_may_be_asked_for(tmp_path: Path) -> None:
+    """Feast passes on both names of it, `view@latest` and `view`: it is read once."""
+    write(tmp_path, "trips")
+    feast = store(tmp_path)
+    feast.apply([DRIVER, view("trips")])
+    assert feast.get_historical_features(LABELS, ["trips@latest:trips"]).to_arrow()["trips"].to_pylist() == [1]
 
 
 @pytest.mark.parametrize(

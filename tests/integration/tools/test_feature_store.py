@@ -139,6 +139,32 @@ def test_all_that_a_module_lacks_is_said_at_once(tmp_path: Path) -> None:
     )
 
 
+def test_a_feature_that_its_view_has_not_is_said_with_the_nearest(tmp_path: Path) -> None:
+    """The message names the view, the line, and what is there; Feast's own words name the feature alone."""
+    module = replaced("features=[sales_view]", 'features=[sales_view[["solt"]]]')
+    with pytest.raises(FeatureError) as failure:
+        definitions(tmp_path, module)
+    line = module.splitlines().index('shops = FeatureService(name="shops", features=[sales_view[["solt"]]])') + 1
+    assert str(failure.value) == (
+        "the feature view 'sales' has no feature 'solt'; nearest: sold\n"
+        f"  at {tmp_path}/feature_repo/shops.py:{line}\n"
+        "  It has: sold.\n"
+        "  Correct the name, or add the field to the view's schema."
+    )
+    with pytest.raises(ValueError, match="not a feature's"):
+        definitions(tmp_path, MODULE + 'raise ValueError("not a feature\'s")')
+
+
+def test_a_service_of_text_is_refused(tmp_path: Path) -> None:
+    """Its views would be known only once they are applied."""
+    with pytest.raises(FeatureError) as failure:
+        definitions(tmp_path, replaced("features=[sales_view]", 'features=["sales:solt", "sales"]'))
+    assert "  - feature service 'shops' names 'sales:solt' as text, not as a view, or view[['feature']]\n" in str(
+        failure.value
+    )
+    assert "names 'sales' as text" in str(failure.value)
+
+
 def test_tables_are_sorted_and_cut_at_until(tmp_path: Path) -> None:
     """Rows are in the order of key and moment; a row known at `until` is not there."""
     tables, _rows = compute(definitions(tmp_path), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)

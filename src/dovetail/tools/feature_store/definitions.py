@@ -1,6 +1,9 @@
 """What a use case defines in feature_repo/: Feast's objects, each view's computation, and the label rows."""
 
+import difflib
+import re
 import runpy
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from dovetail.contracts.feature_tables import TIME
 from dovetail.errors import FeatureError
 
 MAX_FINDINGS = 10
+NO_SUCH_FEATURE = re.compile(r"Feature (?P<feature>.+) does not exist in this feature view\.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def load_definitions(feature_repo: Path, usecase: str) -> Definitions:
             expected=f"Use cases there: {others or 'none'}.",
             todo="Write the module, or set usecase.name to one of them.",
         )
-    namespace = runpy.run_path(str(file), run_name=usecase)
+    namespace = _run(file)
     refuse(f"{file.name} breaks {{}} of the rules for feature definitions", list(_lacks(namespace)), file)
     return Definitions(
         file=file,
@@ -103,9 +107,37 @@ def refuse(what: str, problems: list[str], file: Path) -> None:
     )
 
 
+def _run(file: Path) -> dict[str, Any]:
+    """The module's names. Of a feature that a view has not got, Feast says neither the view nor what it has."""
+    try:
+        return runpy.run_path(str(file), run_name=file.stem)
+    except ValueError as error:
+        found = NO_SUCH_FEATURE.fullmatch(str(error))
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        view = frame.f_locals.get("self")
+        if found is None or not isinstance(view, BaseFeatureView):
+            raise
+        features = [field.name for field in view.features]
+        near = difflib.get_close_matches(found["feature"], features, n=3, cutoff=0.5)
+        lines = [
+            line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)
+        ]
+        raise FeatureError(
+            f"the feature view '{view.name}' has no feature '{found['feature']}'"
+            + (f"; nearest: {', '.join(near)}" if near else ""),
+            where=f"at {file}:{lines[-1]}",
+            expected=f"It has: {', '.join(features[:40])}.",
+            todo="Correct the name, or add the field to the view's schema.",
+        ) from error
+
+
 def _lacks(namespace: Mapping[str, Any]) -> Iterator[str]:
     if (n_services := len(_instances(namespace, FeatureService))) != 1:
         yield f"it has {n_services} feature services, not one"
+    for service in _instances(namespace, FeatureService):
+        # Feast resolves text when it applies, so until then nobody knows what the service means (0.67.0).
+        for name in service._pending_feature_refs:
+            yield f"feature service '{service.name}' names '{name}' as text, not as a view, or view[['feature']]"
     yield from (f"'{name}' is missing" for name in ("FEATURE_TABLES", "label_rows") if name not in namespace)
     views = {view.name: view for view in _instances(namespace, FeatureView)}
     tables = namespace.get("FEATURE_TABLES", {})
