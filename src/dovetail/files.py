@@ -91,7 +91,8 @@ def write_parquet(table: "pa.Table", path: Path) -> None:
 
     with replacing(path) as temporary:
         pq.write_table(
-            table.replace_schema_metadata(None),
+            # A page would end where a chunk does.
+            table.replace_schema_metadata(None).combine_chunks(),
             temporary,
             compression="zstd",
             coerce_timestamps="us",
