@@ -249,7 +249,7 @@ def aircraft(sources: Sources) -> ibis.Table:
         .cross_join(years)
         .select(
             "tailnum",
-            event_timestamp=ibis.timestamp(_.this_year, 1, 1, 0, 0, 0).cast(MOMENT),
+            event_timestamp=ibis.date(_.this_year, 1, 1).cast(MOMENT),
             aircraft_age_years=_.this_year - _.year,
             aircraft_seats=_.seats,
         )

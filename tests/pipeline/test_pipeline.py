@@ -36,9 +36,10 @@ def test_a_cold_run_runs_every_stage_once(first_run) -> None:
 
 
 def test_nothing_changed_runs_nothing(project) -> None:
-    """`dvc repro` again runs no stage and makes no run, also after an edit of the profile."""
+    """`dvc repro` again runs no stage and makes no run, also after an edit of the profile, or with another engine."""
     (project.folder / "conf/profile/local.yaml").open("a").write("# a comment\n")
     assert project.repro() == []
+    assert project.repro(PROFILE="spark") == []
     assert project.complete_runs() == {project.read("models/run.json")["run_id"]}
     assert project.mlflow("SELECT count(*) FROM runs") == [(1,)]
     assert project.sh("git status --short").split() == ["M", "conf/profile/local.yaml"]

@@ -151,6 +151,7 @@ TOOLS = {
     "matplotlib",
     "mlflow",
     "pandera",
+    "pyspark",
     "skops",
     "sklearn",
     "sqlalchemy",
@@ -168,6 +169,9 @@ USED = {
 # What those tools load on their own account.
 BROUGHT = {"feast": {"sqlalchemy"}, "mlflow": {"sklearn", "sqlalchemy", "skops"}, "skops": {"sklearn"}}
 BROUGHT["evidently"] = {"sklearn"}
+# Where Spark is installed, these look at it.
+BROUGHT["pandera"] = {"pyspark"}
+BROUGHT["mlflow"] |= {"pyspark"}
 
 
 @pytest.mark.parametrize("stage", USED)
@@ -178,6 +182,16 @@ def test_a_stage_imports_only_the_tools_that_it_uses(stage: str) -> None:
     brought = set().union(*(BROUGHT.get(tool, set()) for tool in USED[stage]))
     assert USED[stage] <= (loaded := TOOLS & set(done.stdout.split()))
     assert loaded <= USED[stage] | brought
+
+
+def test_the_profile_spark_is_the_local_one_but_for_spark() -> None:
+    """Both use the same databases, registry and online store: one may go from one to the other and back."""
+    differs = {"profile": {"name", "feature_engine", "feature_store"}, "feature_store": {"offline_store"}}
+    files = {"profile": "conf/profile/{}.yaml", "feature_store": "feature_repo/{}.yaml"}
+    names = {"profile": ("local", "spark"), "feature_store": ("feature_store", "feature_store.spark")}
+    for kind, pattern in files.items():
+        local, spark = (yaml.safe_load((ROOT / pattern.format(name)).read_text()) for name in names[kind])
+        assert {key for key in local | spark if local.get(key) != spark.get(key)} == differs[kind]
 
 
 def test_help_imports_no_tool() -> None:

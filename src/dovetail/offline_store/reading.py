@@ -37,8 +37,6 @@ def connect(config: RepoConfig, timeout: float | None = None) -> Iterator[duckdb
         with duckdb.connect(config={name: value for name, value in options.items() if value}) as connection:
             # Not an option of connect: the setting comes with an extension that is loaded by its first use (2.0.0).
             connection.execute("SET TimeZone = 'UTC'")
-            # It would be printed among the output of whoever calls.
-            connection.execute("SET enable_progress_bar = false")
             # A query for label rows sees files, from the feature repository on, and not this module's variables.
             connection.execute("SET python_enable_replacements = false")
             # Standard output is the user's.

@@ -17,7 +17,8 @@ from dovetail.offline_store.label_rows import from_frame, from_table
 from dovetail.offline_store.moments import to_moment
 from dovetail.offline_store.reading import metadata
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
-from dovetail.offline_store.spark_reading import events, in_batches, join, pull, session
+from dovetail.offline_store.spark_reading import events, in_batches, join, pull
+from dovetail.offline_store.spark_session import session
 from dovetail.offline_store.views import requested_views
 
 

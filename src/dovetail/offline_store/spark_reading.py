@@ -19,7 +19,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.repo_config import RepoConfig
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -27,23 +27,10 @@ from dovetail.offline_store.label_rows import EVENT_TIMESTAMP, LabelRows
 from dovetail.offline_store.moments import OfflineStoreError, to_moment, warn_of_naive
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import Rows
+from dovetail.offline_store.spark_session import session
 from dovetail.offline_store.views import RequestedView
 
-# Spark's own settings that the meaning of timestamps hangs on, and a local session where no master is named.
-ALWAYS = {"spark.sql.session.timeZone": "UTC", "spark.sql.legacy.parquet.nanosAsLong": "true"}
-LOCAL = {"spark.master": "local[*]", "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "8"}
 PLACE = ("filename", "file_row_number")
-
-
-def session(config: RepoConfig) -> SparkSession:
-    """The one Spark session of the process, made with the store's settings if there is none yet."""
-    said = config.offline_store.spark_conf
-    builder = SparkSession.builder.appName("dovetail")
-    for name, value in {**({} if "spark.master" in said else LOCAL), **said, **ALWAYS}.items():
-        builder = builder.config(name, value)
-    found: SparkSession = builder.getOrCreate()
-    found.sparkContext.setLogLevel("ERROR")
-    return found
 
 
 def in_batches(read: Callable[[], pa.Table]) -> Callable[[int, float | None], Iterator[pa.RecordBatch]]:

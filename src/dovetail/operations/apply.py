@@ -5,8 +5,8 @@ import logging
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools.feature_store import registry
+from dovetail.tools.feature_store.configuration import feast_config
 from dovetail.tools.feature_store.definitions import load_definitions
-from dovetail.tools.feature_store.retrieval import feast_config
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools.feature_store import online
+from dovetail.tools.feature_store.configuration import feast_config
 from dovetail.tools.feature_store.definitions import load_definitions
-from dovetail.tools.feature_store.retrieval import feast_config
 
 log = logging.getLogger(__name__)
 

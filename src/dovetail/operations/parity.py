@@ -17,9 +17,10 @@ from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.text import table
 from dovetail.tools.feature_store import online, registry
+from dovetail.tools.feature_store.configuration import RepoConfig, feast_config
 from dovetail.tools.feature_store.definitions import Definitions, load_definitions
 from dovetail.tools.feature_store.parity import Parity, compare, total
-from dovetail.tools.feature_store.retrieval import RepoConfig, feast_config, historical_features
+from dovetail.tools.feature_store.retrieval import historical_features
 
 log = logging.getLogger(__name__)
 RECORD = "reports/parity.json"

@@ -1,6 +1,6 @@
 """What the settings may hold: typed and strict. A typo or a wrong type stops every command at its door.
 
-Values are written in conf/, once: a default here is only for what may be left out of a source or a column.
+Values are written in conf/, once: a default here is only for what may be left out of a source, a column or a profile.
 """
 
 import re
@@ -32,6 +32,7 @@ Moment = Annotated[datetime, BeforeValidator(_utc), AfterValidator(lambda at: at
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+FeatureEngine = Literal["duckdb", "spark"]
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 
 
@@ -254,10 +255,15 @@ class MLflow(Strict):
 
 
 class Profile(Strict):
-    """WHERE to compute and store; never part of params.yaml."""
+    """WHERE to compute and store; never part of params.yaml.
+
+    `feature_store` is Feast's file in feature_repo/. `feature_engine` computes the feature tables and label rows, with
+    the same result; Spark is the one of that file's `offline_store.spark_conf`.
+    """
 
     name: Name
     connections: dict[Name, str]
     feature_store: str
+    feature_engine: FeatureEngine = "duckdb"
     mlflow: MLflow
     predictions: str

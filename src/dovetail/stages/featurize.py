@@ -13,6 +13,7 @@ from dovetail.files import write_json, write_parquet
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools.feature_store.definitions import load_definitions
+from dovetail.tools.feature_store.engines import open_engine
 from dovetail.tools.feature_store.tables import compute
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ def featurize(settings: Pipeline, workspace: Workspace) -> None:
     """
     usecase = settings.usecase
     definitions = load_definitions(workspace.read("feature_repo"), usecase.name)
-    log.info("featurize: %d feature views of %s, until %s", len(definitions.views), usecase.name, usecase.until)
     if definitions.service.name != usecase.feature_service:
         raise FeatureError(
             f"there is no feature service '{usecase.feature_service}'",
@@ -36,7 +36,11 @@ def featurize(settings: Pipeline, workspace: Workspace) -> None:
             expected=f"It defines '{definitions.service.name}'.",
             todo=f"Set usecase.feature_service: {definitions.service.name}",
         )
-    tables, label_rows = compute(definitions, workspace.read("data/valid"), usecase.label, usecase.until)
+    profile = workspace.profile
+    engine = open_engine(profile.feature_engine, workspace.read("feature_repo"), profile.feature_store)
+    n_views = len(definitions.views)
+    log.info("featurize: %d feature views of %s, until %s, on %s", n_views, usecase.name, usecase.until, engine.name)
+    tables, label_rows = compute(definitions, engine, workspace.read("data/valid"), usecase.label, usecase.until)
     for name, table in tables.items():
         write_parquet(table, workspace.write(f"data/features/{name}.parquet"))
     write_parquet(label_rows, workspace.write("data/label_rows.parquet"))

@@ -15,7 +15,7 @@ from offline_stores import OFFLINE_STORES, feature_store, require
 
 from dovetail.offline_store import OfflineStoreError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("java")]
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SHOP = Entity(name="shop", join_keys=["shop"], value_type=ValueType.INT64)

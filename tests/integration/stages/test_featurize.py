@@ -125,6 +125,6 @@ def test_featurize_says_how_much_it_did(workspace: Workspace, caplog: pytest.Log
     with caplog.at_level(logging.INFO, logger="dovetail"):
         featurize(settings(), workspace)
     assert [record.message for record in caplog.records if record.name == "dovetail.stages.featurize"] == [
-        "featurize: 7 feature views of flights, until 2013-01-02 14:00:00+00:00",
+        "featurize: 7 feature views of flights, until 2013-01-02 14:00:00+00:00, on DuckDB",
         "featurize: 7 feature rows, 3 label rows",
     ]

@@ -14,6 +14,7 @@ from dovetail.errors import FeatureError
 from dovetail.files import write_parquet
 from dovetail.settings.schema import Label
 from dovetail.tools.feature_store.definitions import load_definitions
+from dovetail.tools.feature_store.engines import DuckDB
 from dovetail.tools.feature_store.retrieval import historical_features
 from dovetail.tools.feature_store.tables import compute
 
@@ -167,7 +168,7 @@ def test_a_service_of_text_is_refused(tmp_path: Path) -> None:
 
 def test_tables_are_sorted_and_cut_at_until(tmp_path: Path) -> None:
     """Rows are in the order of key and moment; a row known at `until` is not there."""
-    tables, _rows = compute(definitions(tmp_path), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
+    tables, _rows = compute(definitions(tmp_path), DuckDB(), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
     assert tables["sales"].to_pydict() == {
         "shop": ["a", "a", "b"],
         "event_timestamp": [at(1), at(5), at(3)],
@@ -177,7 +178,7 @@ def test_tables_are_sorted_and_cut_at_until(tmp_path: Path) -> None:
 
 def test_a_label_known_later_is_pending(tmp_path: Path) -> None:
     """At `until` its value, and the moment at which it will be known, do not exist; nor does a later label row."""
-    _tables, rows = compute(definitions(tmp_path), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
+    _tables, rows = compute(definitions(tmp_path), DuckDB(), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
     assert rows.select(["id", "is_late", "label_known_at", "outcome"]).to_pylist() == [
         {"id": "2", "is_late": 1, "label_known_at": at(3), "outcome": "done"},
         {"id": "3", "is_late": None, "label_known_at": None, "outcome": "done"},
@@ -190,7 +191,7 @@ def test_all_problems_of_all_tables_are_said_at_once(tmp_path: Path) -> None:
     module = replaced('select("shop", "sold"', 'select("shop", sold=_.sold.cast("int32")')
     orders = [*ORDERS, ("2", "a", at(7), None, 1), ("5", "a", None, None, None)]
     with pytest.raises(FeatureError) as failure:
-        compute(definitions(tmp_path, module), write_sources(tmp_path, SALES, orders), LABEL, UNTIL)
+        compute(definitions(tmp_path, module), DuckDB(), write_sources(tmp_path, SALES, orders), LABEL, UNTIL)
     assert failure.value.what == (
         "the feature tables have 4 problems\n"
         "  - sales: column 'sold' is int32, not int64\n"
@@ -205,14 +206,14 @@ def test_a_missing_source_is_said(tmp_path: Path) -> None:
     folder = write_sources(tmp_path, SALES, ORDERS)
     (folder / "sales.parquet").unlink()
     with pytest.raises(FeatureError, match=r"there is no source 'sales'\n.*\n  Sources: orders\."):
-        compute(definitions(tmp_path), folder, LABEL, UNTIL)
+        compute(definitions(tmp_path), DuckDB(), folder, LABEL, UNTIL)
 
 
 @pytest.fixture
 def joined_root(tmp_path: Path) -> Path:
     """A root with the table of `sales` and two configurations, the second for servers that are not there."""
     found = definitions(tmp_path)
-    tables, rows = compute(found, write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
+    tables, rows = compute(found, DuckDB(), write_sources(tmp_path, SALES, ORDERS), LABEL, UNTIL)
     write_parquet(tables["sales"], tmp_path / "data" / "features" / "sales.parquet")
     write_parquet(rows, tmp_path / "data" / "label_rows.parquet")
     (tmp_path / "feature_repo" / "feature_store.yaml").write_text(CONFIG)

@@ -120,6 +120,14 @@ def test_a_profile_may_leave_the_artifact_location_to_the_server() -> None:
     assert validate_profile(PROFILE, CONF).mlflow.artifact_location is None
 
 
+def test_a_profile_computes_feature_tables_on_duckdb_unless_it_says_spark() -> None:
+    """Left out, the engine is DuckDB; another name is refused."""
+    assert validate_profile(PROFILE, CONF).feature_engine == "duckdb"
+    assert validate_profile(PROFILE | {"feature_engine": "spark"}, CONF).feature_engine == "spark"
+    with pytest.raises(SettingsError, match=r"profile\.feature_engine: Input should be 'duckdb' or 'spark'"):
+        validate_profile(PROFILE | {"feature_engine": "ray"}, CONF)
+
+
 def test_a_profiles_values_are_never_shown() -> None:
     """A wrong profile is told by its keys: its values may hold secrets."""
     with pytest.raises(SettingsError) as caught:

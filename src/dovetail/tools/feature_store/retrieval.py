@@ -1,21 +1,18 @@
 """Features as they were known at each label row's moment, through Feast and the offline store of its configuration."""
 
 import logging
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from feast import FeatureStore
-from feast.errors import FeastError
-from feast.repo_config import RepoConfig as RepoConfig
-from pydantic import ValidationError
+from feast.repo_config import RepoConfig
 
 from dovetail.contracts.feature_tables import TIME
 from dovetail.errors import FeatureError
 from dovetail.offline_store import OfflineStoreError
+from dovetail.tools.feature_store.configuration import feast_config
 from dovetail.tools.feature_store.definitions import Definitions
 
 
@@ -54,28 +51,6 @@ def historical_features(
         for field in projection.features:
             label_rows = label_rows.append_column(field.name, joined[field.name])
     return label_rows
-
-
-def feast_config(feature_repo: Path, config_file: str, **changes: object) -> RepoConfig:
-    """Feast's configuration in `feature_repo/config_file`, its variables filled in, with some values changed.
-
-    Raises:
-        FeatureError: the file is missing, or Feast cannot use what it says.
-    """
-    path = feature_repo / config_file
-    try:
-        said = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
-        config = RepoConfig(**{**said, "repo_path": feature_repo, **changes})
-    except (OSError, TypeError, yaml.YAMLError, ValidationError, FeastError) as error:
-        raise FeatureError(
-            f"Feast's configuration cannot be used: {str(error).splitlines()[0]}",
-            where=f"at {path}",
-            todo="Correct it, or name another file in conf/profile: feature_store.",
-        ) from error
-    if config.registry.registry_type == "file" and "://" not in config.registry.path:
-        # Feast would look for a relative path in the current folder.
-        config.registry.path = str(feature_repo / config.registry.path)
-    return config
 
 
 def _private_config(feature_repo: Path, config_file: str, folder: Path) -> RepoConfig:

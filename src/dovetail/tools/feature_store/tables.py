@@ -10,6 +10,7 @@ import pyarrow as pa
 from feast import FeatureView
 from feast.types import from_feast_to_pyarrow_type
 from ibis import _
+from ibis.common.exceptions import OperationNotDefinedError, UnsupportedArgumentError, UnsupportedOperationError
 
 from dovetail.contracts.feature_tables import (
     KNOWN,
@@ -23,29 +24,29 @@ from dovetail.contracts.feature_tables import (
 from dovetail.errors import FeatureError
 from dovetail.settings.schema import Label
 from dovetail.tools.feature_store.definitions import Definitions, refuse
+from dovetail.tools.feature_store.engines import Engine
 
 
 def compute(
-    definitions: Definitions, folder: Path, label: Label, until: datetime
+    definitions: Definitions, engine: Engine, folder: Path, label: Label, until: datetime
 ) -> tuple[dict[str, pa.Table], pa.Table]:
     """The table of each feature view by (keys, event_timestamp), and the label rows by (event_timestamp, key).
 
-    `folder` holds a Parquet file a source. What is known only at `until` or later does not exist yet: a feature row
-    is left out, so is a label row to be predicted then, and a label that becomes known then is null, 'pending'.
+    Whatever the engine, the tables are the same: schema, order and every value. `folder` holds a Parquet file a source.
+    What is known only at `until` or later does not exist yet: a feature row is left out, so is a label row to be
+    predicted then, and a label that becomes known then is null, 'pending'.
 
     Raises:
         FeatureError: a table is not what its view says, or the label rows are not; all problems of all are said.
     """
-    connection = ibis.duckdb.connect()
-    paths = sorted(folder.glob("*.parquet"))
-    sources = _Sources({path.stem: connection.read_parquet(path, table_name=path.stem) for path in paths})
+    sources = _Sources({path.stem: engine.read(path) for path in sorted(folder.glob("*.parquet"))})
     problems: list[str] = []
     tables = {
-        name: _checked(view_rule(view), definitions.feature_tables[name](sources), until, problems)
+        name: _checked(engine, view_rule(view), definitions.feature_tables[name](sources), until, problems)
         for name, view in definitions.views.items()
     }
     asked = _known_labels(definitions.label_rows(sources, **label.arguments), label, until)
-    label_rows = _checked(_label_rule(definitions, label), asked, until, problems)
+    label_rows = _checked(engine, _label_rule(definitions, label), asked, until, problems)
     if label_rows is not None:
         features = {field.name for view in definitions.views.values() for field in view.features}
         problems += label_problems(label_rows, label.column, features)
@@ -88,8 +89,8 @@ def _known_labels(rows: ibis.Table, label: Label, until: datetime) -> ibis.Table
     return rows.mutate(**nothing, outcome=pending.ifelse("pending", _.outcome))
 
 
-def _checked(rule: TableRule, rows: ibis.Table, until: datetime, problems: list[str]) -> Any:
-    """The rows known before `until`, in order; None when columns are wrong. What is wrong joins `problems`."""
+def _checked(engine: Engine, rule: TableRule, rows: ibis.Table, until: datetime, problems: list[str]) -> Any:
+    """The rows known before `until`, in order; None when there are none to check. What is wrong joins `problems`."""
     wrong = list(schema_problems(rule, rows.schema().to_pyarrow()))
     if wrong:
         problems += wrong
@@ -97,6 +98,10 @@ def _checked(rule: TableRule, rows: ibis.Table, until: datetime, problems: list[
     others = [name for name in rows.columns if name not in rule.columns]
     # A row without a moment is kept, to be found.
     known = rows.select([*rule.columns, *others]).filter(_[TIME].isnull() | (_[TIME] < until))
-    table = known.order_by(rule.order).to_pyarrow()
+    try:
+        table = engine.rows(known.order_by(rule.order))
+    except (OperationNotDefinedError, UnsupportedOperationError, UnsupportedArgumentError) as error:
+        problems.append(f"{rule.name}: {engine.name} cannot compute it: {error}")
+        return None
     problems += row_problems(rule, table)
     return table
