@@ -49,7 +49,7 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
         )
     path = str(FileSource.get_uri_for_file_path(config.repo_path, source.path))
     try:
-        frame = _read(session(config), path)
+        frame = _read(config, path)
     except PySparkException as error:
         raise OfflineStoreError(
             f"a source cannot be read: {str(error).splitlines()[0][:200]}",
@@ -63,12 +63,12 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
     return frame.select("*", *place), Rows(path, schema, path)
 
 
-def _read(session: SparkSession, path: str) -> DataFrame:
+def _read(config: RepoConfig, path: str) -> DataFrame:
     """All files below a path: Spark's way knows `name=value` folders and skips others, its deep way the reverse."""
     location = path if "://" in path else _pattern(path)
-    deep = session.read.option("recursiveFileLookup", "true").parquet(location)
+    deep = session(config).read.option("recursiveFileLookup", "true").parquet(location)
     folders = (file.split(path)[-1].rpartition("/")[0] for file in deep.inputFiles())
-    return session.read.parquet(location) if any("=" in folder for folder in folders) else deep
+    return session(config).read.parquet(location) if any("=" in folder for folder in folders) else deep
 
 
 def _pattern(path: str) -> str:

@@ -1,7 +1,5 @@
 """Both offline stores, as `feature_store.yaml` names them, in a Feast store of their own."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,6 @@ OFFLINE_STORES: dict[str, dict[str, Any]] = {
     },
 }
 BOTH = ["duckdb", pytest.param("spark", marks=pytest.mark.slow)]
-
-
-def require(kind: str) -> None:
-    """Spark runs on Java: without it a test is skipped, and in CI it fails."""
-    if kind == "spark" and shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Spark needs Java 17 or later")
 
 
 def feature_store(folder: Path, offline_store: dict[str, Any]) -> FeatureStore:

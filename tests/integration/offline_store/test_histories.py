@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from feast import FeatureStore
 from histories import ASKED, FEATURES, OF_ALL, Asked, History, Label, definitions, drawn, moments, tame, wanted, write
-from offline_stores import BOTH, OFFLINE_STORES, feature_store, require
+from offline_stores import BOTH, OFFLINE_STORES, feature_store
 
 N_HISTORIES = 2500
 
@@ -71,10 +71,11 @@ def values(table: pa.Table, asked: Asked) -> list[str]:
 @pytest.mark.parametrize("created_counts", [True, False], ids=["known", "all"])
 @pytest.mark.parametrize("kind", BOTH)
 def test_each_label_row_gets_what_a_search_finds(
-    histories: list[History], folder: Path, kind: str, created_counts: bool
+    histories: list[History], folder: Path, kind: str, created_counts: bool, request: pytest.FixtureRequest
 ) -> None:
     """Once, in order, with its own columns untouched; six views at once, one of them under another entity's name."""
-    require(kind)
+    if kind == "spark":
+        request.getfixturevalue("java")
     store = opened(folder, OFFLINE_STORES[kind] | {"filter_by_created_timestamp": created_counts})
     labels = labels_of(histories)
     table = answer(store, labels)

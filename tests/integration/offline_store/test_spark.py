@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, Int64, String, UnixTimestamp
-from offline_stores import OFFLINE_STORES, feature_store, require
+from offline_stores import OFFLINE_STORES, feature_store
 
 from dovetail.offline_store import OfflineStoreError
 
@@ -95,7 +95,6 @@ def views(folder: Path) -> list[FeatureView]:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
     """The same definitions and files, once with each store."""
-    require("spark")
     folder = tmp_path_factory.mktemp("shops")
     made = {}
     defined = views(folder)
