@@ -140,6 +140,15 @@ def test_all_that_a_module_lacks_is_said_at_once(tmp_path: Path) -> None:
     )
 
 
+def test_a_created_timestamp_is_refused(tmp_path: Path) -> None:
+    """A feature table has one time, the moment at which a row was known."""
+    module = replaced(
+        'timestamp_field="event_timestamp"', 'timestamp_field="event_timestamp", created_timestamp_column="c"'
+    )
+    with pytest.raises(FeatureError, match="'sales' has a created timestamp; write a correction as a row with its own"):
+        definitions(tmp_path, module)
+
+
 def test_a_feature_that_its_view_has_not_is_said_with_the_nearest(tmp_path: Path) -> None:
     """The message names the view, the line, and what is there; Feast's own words name the feature alone."""
     module = replaced("features=[sales_view]", 'features=[sales_view[["solt"]]]')

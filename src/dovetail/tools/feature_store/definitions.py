@@ -153,6 +153,9 @@ def _lacks(namespace: Mapping[str, Any]) -> Iterator[str]:
             yield f"feature view '{name}' does not read {written}, where its table is written"
         elif view.batch_source.timestamp_field != TIME:
             yield f"feature view '{name}' has the timestamp_field '{view.batch_source.timestamp_field}', not '{TIME}'"
+        elif view.batch_source.created_timestamp_column:
+            # A row is known from its event timestamp on: a correction is a row of its own, at the moment it was known.
+            yield f"feature view '{name}' has a created timestamp; write a correction as a row with its own {TIME}"
     features = Counter(field.name for view in views.values() for field in view.features)
     yield from (f"the feature '{name}' is in {n} views" for name, n in features.items() if n > 1)
 
