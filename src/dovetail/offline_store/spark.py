@@ -16,9 +16,10 @@ from pydantic import Field, StrictBool, StrictStr
 from dovetail.offline_store.label_rows import from_frame, from_table
 from dovetail.offline_store.moments import to_moment
 from dovetail.offline_store.reading import metadata
-from dovetail.offline_store.retrieval import DeferredRetrievalJob
-from dovetail.offline_store.spark_reading import events, in_batches, join, pull
+from dovetail.offline_store.spark_jobs import job
+from dovetail.offline_store.spark_reading import events, join, pull
 from dovetail.offline_store.spark_session import session
+from dovetail.offline_store.store import DuckDBAsofOfflineStore
 from dovetail.offline_store.views import requested_views
 
 
@@ -40,10 +41,13 @@ class SparkUnionOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc] 
 class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is untyped
     """Point-in-time reads of Parquet sources with Spark; the meaning is that of `DuckDBAsofOfflineStore`.
 
-    Label rows and results pass through the driver's memory; feature rows do not. It does not write to sources.
+    Label rows and results pass through the driver's memory; feature rows do not. It appends to what the driver sees as
+    local files and folders, as the other does, and to nothing else.
     """
 
     supports_filter_by_created_timestamp = True
+    offline_write_batch = staticmethod(DuckDBAsofOfflineStore.offline_write_batch)
+    write_logged_features = staticmethod(DuckDBAsofOfflineStore.write_logged_features)
 
     @staticmethod
     def get_historical_features(
@@ -73,10 +77,9 @@ class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
             labels = from_table(session(config).sql(entity_df).toArrow())
         else:
             raise InvalidEntityType(type(entity_df))
-        return DeferredRetrievalJob(
-            lambda _timeout: join(config, labels, views, created_counts),
-            in_batches(lambda: join(config, labels, views, created_counts)),
-            config.repo_path,
+        return job(
+            lambda: join(config, labels, views, created_counts),
+            config,
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
             metadata=metadata(labels, feature_refs),

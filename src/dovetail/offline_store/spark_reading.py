@@ -5,7 +5,7 @@ is what was known. Nothing is joined, so a long history costs no more than a sho
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -18,6 +18,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.repo_config import RepoConfig
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as f
@@ -25,17 +26,12 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from dovetail.offline_store.label_rows import EVENT_TIMESTAMP, LabelRows
 from dovetail.offline_store.moments import OfflineStoreError, to_moment, warn_of_naive
-from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import Rows
+from dovetail.offline_store.spark_jobs import job
 from dovetail.offline_store.spark_session import session
 from dovetail.offline_store.views import RequestedView
 
 PLACE = ("filename", "file_row_number")
-
-
-def in_batches(read: Callable[[], pa.Table]) -> Callable[[int, float | None], Iterator[pa.RecordBatch]]:
-    """A read as a whole, handed out in batches."""
-    return lambda max_rows, _timeout: iter(read().combine_chunks().to_batches(max_rows))
 
 
 def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Rows]:
@@ -50,12 +46,15 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
     path = str(FileSource.get_uri_for_file_path(config.repo_path, source.path))
     try:
         frame = _read(config, path)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
+        # What Hadoop says, as of a scheme that it does not know, comes from Java as it is.
+        said = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else str(error)
         raise OfflineStoreError(
-            f"a source cannot be read: {str(error).splitlines()[0][:200]}",
+            f"a source cannot be read: {said.splitlines()[0][:200]}",
             where=f"at {path}",
             expected="Expected: a Parquet file, a folder of them or a pattern, where every executor can read it.",
-            todo="Make the file, or correct the path of the FileSource.",
+            todo="Make the file, or correct the path of the FileSource"
+            + (", or add what Spark needs for it: docs/spark.md." if "://" in path else "."),
         ) from error
     schema = to_arrow_schema(frame.schema, timezone="UTC")
     schema = schema if "://" in path else _local_schema(path, schema)
@@ -242,4 +241,4 @@ def pull(
         table = chosen.orderBy(*order).select(*(value.alias(name) for name, value in values.items())).toArrow()
         return table if keys else table.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, table.num_rows))
 
-    return DeferredRetrievalJob(lambda _timeout: read(), in_batches(read), config.repo_path)
+    return job(read, config)

@@ -12,15 +12,15 @@ from feast import (
     FeatureView,
     Field,
     FileSource,
-    RepoConfig,
     RequestSource,
     ValueType,
 )
 from feast.errors import FeatureViewNotFoundException
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
+from offline_stores import BOTH, OFFLINE_STORES, feature_store
 
-from dovetail.offline_store import DuckDBAsofOfflineStore, OfflineStoreError
+from dovetail.offline_store import OfflineStoreError
 
 DRIVER = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
 LABELS = pd.DataFrame({"driver": [1], "event_timestamp": [pd.Timestamp("2024-01-02", tz="UTC")]})
@@ -41,29 +41,28 @@ def write(folder: Path, name: str, **columns: Any) -> None:
     )
 
 
-def store(folder: Path) -> FeatureStore:
-    """A store over a folder."""
-    config = RepoConfig(
-        project="test",
-        provider="local",
-        registry=str(folder / "registry.db"),
-        online_store={"type": "sqlite", "path": str(folder / "online.db")},
-        offline_store={"type": "dovetail.offline_store.DuckDBAsofOfflineStore"},
-        entity_key_serialization_version=3,
-        repo_path=folder,
-    )
-    return FeatureStore(config=config)
+@pytest.fixture(params=BOTH)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each of the two offline stores in turn."""
+    if request.param == "spark":
+        request.getfixturevalue("java")
+    return str(request.param)
 
 
-def ask(folder: Path, *views: FeatureView, features: list[str] | None = None) -> Any:
-    """The views' features, by the store alone."""
-    feast = store(folder)
+def store(folder: Path, kind: str = "duckdb") -> FeatureStore:
+    """A store of a kind over a folder."""
+    return feature_store(folder, OFFLINE_STORES[kind])
+
+
+def ask(folder: Path, *views: FeatureView, features: list[str] | None = None, kind: str = "duckdb") -> Any:
+    """The views' features, by the offline store alone."""
+    feast = store(folder, kind)
     features = features or [f"{one.name}:{one.name}" for one in views]
     arguments = (feast.config, list(views), features, LABELS, feast.registry, "test")
-    return DuckDBAsofOfflineStore.get_historical_features(*arguments)
+    return feast._get_provider().offline_store.get_historical_features(*arguments)
 
 
-def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path) -> None:
+def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path, kind: str) -> None:
     """A missing file, a missing column, a retyped feature and a retyped key come in one message."""
     write(tmp_path, "good")
     write(tmp_path, "column", column=None, columm=[1])
@@ -71,16 +70,18 @@ def test_all_that_is_wrong_with_all_views_is_said(tmp_path: Path) -> None:
     write(tmp_path, "key", driver=["1"])
     views = [view(name) for name in ("good", "gone", "column", "retyped", "key")]
     with pytest.raises(OfflineStoreError) as failure:
-        ask(tmp_path, *views).to_arrow()
+        ask(tmp_path, *views, kind=kind).to_arrow()
     said = str(failure.value)
     assert "4 feature views cannot be read" in said
-    assert "a source cannot be read: IO Error: No files found" in said
+    words = {"duckdb": "IO Error: No files found", "spark": "[PATH_NOT_FOUND]"}
+    assert f"a source cannot be read: {words[kind]}" in said
+    assert f"at {tmp_path}/gone.parquet" in said
     assert f"columns are missing: column (nearest: columm), in {tmp_path}/column.parquet" in said
     assert "columns are of another type than the view says: 'retyped' is string, not int64" in said
     assert "join key 'driver' is int64 in the label rows and string in the source" in said
 
 
-def test_names_that_are_not_there_are_said_with_the_nearest(tmp_path: Path) -> None:
+def test_names_that_are_not_there_are_said_with_the_nearest(tmp_path: Path, kind: str) -> None:
     """Wrong views and wrong features, all at once, before a source is looked at; an on-demand view's too."""
     request = RequestSource(name="request", schema=[Field(name="days", dtype=Int64)])
 
@@ -88,11 +89,11 @@ def test_names_that_are_not_there_are_said_with_the_nearest(tmp_path: Path) -> N
     def rates(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"rate": 1.0 / inputs["days"]})
 
-    store(tmp_path).apply([DRIVER, rates])
+    store(tmp_path, kind).apply([DRIVER, rates])
     views = [view("trips_a_day"), view("seats")]
     names = ["trip_a_day:trips_a_day", "trips_a_day:Trips_of_day", "seats:seats", "seats:zzz", "rates:rat", "zzz:zzz"]
     with pytest.raises(OfflineStoreError) as failure:
-        ask(tmp_path, *views, features=names)
+        ask(tmp_path, *views, features=names, kind=kind)
     assert str(failure.value) == (
         "5 of the features asked for are not there\n"
         "  - trip_a_day:trips_a_day: the views are trips_a_day\n"
@@ -104,6 +105,18 @@ def test_names_that_are_not_there_are_said_with_the_nearest(tmp_path: Path) -> N
         "  Expected: features of the views, as view:feature.\n"
         "  Correct the names, or add the fields and apply:  feast apply"
     )
+
+
+def test_a_key_that_label_rows_have_not_is_said(tmp_path: Path, kind: str) -> None:
+    """Feast passes label rows on as they are: the store names the key, and what they have."""
+    write(tmp_path, "trips")
+    feast = store(tmp_path, kind)
+    feast.apply([DRIVER, view("trips")])
+    with pytest.raises(OfflineStoreError, match="join keys are missing: driver") as failure:
+        feast.get_historical_features(LABELS.rename(columns={"driver": "Driver"}), ["trips:trips"]).to_arrow()
+    assert "They have: Driver, event_timestamp." in str(failure.value)
+    with pytest.raises(OfflineStoreError, match="join key 'driver' is string in the label rows and int64 in the"):
+        feast.get_historical_features(LABELS.astype({"driver": "string"}), ["trips:trips"]).to_arrow()
 
 
 def test_feast_itself_refuses_wrong_names_before_the_store(tmp_path: Path) -> None:

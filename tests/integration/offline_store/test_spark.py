@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Float64, Int64, String, UnixTimestamp
 from offline_stores import OFFLINE_STORES, feature_store
 
@@ -212,3 +214,27 @@ def test_bad_input_is_said_alike(stores: dict[str, FeatureStore]) -> None:
         warnings.simplefilter("ignore")
         empty = answers(stores, entity_df=labels(3)[:0], features=["sales:price"])
     assert empty[0].equals(empty[1])
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_s3_without_hadoops_part_for_it_is_said(stores: dict[str, FeatureStore], scheme: str) -> None:
+    """Spark alone does not know S3: the message names the URL, and the page that says what it needs."""
+    store = stores["spark"]
+    source = FileSource(name="far", path=f"{scheme}://shops/sales.parquet", timestamp_field="event_timestamp")
+    pull = store._get_provider().offline_store.pull_all_from_table_or_query
+    with pytest.raises(OfflineStoreError, match="FileSystem") as failure:
+        pull(store.config, source, ["shop"], ["sold"], "event_timestamp").to_arrow()
+    assert f"at {scheme}://shops/sales.parquet" in str(failure.value)
+    assert "or add what Spark needs for it: docs/spark.md." in str(failure.value)
+
+
+def test_a_timeout_is_kept(stores: dict[str, FeatureStore], tmp_path: Path) -> None:
+    """The table, the batches and what is saved of them are stopped; the next question is answered."""
+    job = stores["spark"].get_historical_features(labels(2000), QUESTIONS["one feature"])
+    storage = SavedDatasetFileStorage(str(tmp_path / "saved.parquet"))
+    for read in (job.to_arrow, job.to_df, lambda timeout: job.persist(storage, timeout=timeout)):
+        with pytest.raises(OfflineStoreError, match=r"the query took longer than 0\.001 s"):
+            read(timeout=0.001)
+    assert not (tmp_path / "saved.parquet").exists()
+    job.persist(storage, timeout=600)
+    assert pq.read_table(tmp_path / "saved.parquet").num_rows == 2050

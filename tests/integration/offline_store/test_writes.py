@@ -21,17 +21,10 @@ from feast.data_source import PushMode
 from feast.feature_logging import LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.types import Int64
+from offline_stores import OFFLINE_STORES, feature_store
 
 from dovetail.offline_store import OfflineStoreError
 
-SETTINGS = """
-project: test
-registry: registry.db
-provider: local
-offline_store: {type: dovetail.offline_store.DuckDBAsofOfflineStore, threads: 1}
-online_store: {path: online.db}
-entity_key_serialization_version: 3
-"""
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
@@ -41,23 +34,28 @@ def rows(*trips: int) -> pd.DataFrame:
     return pd.DataFrame({"driver": [1] * len(trips), "trips": list(trips), "event_timestamp": times})
 
 
-@pytest.fixture(params=["trips.parquet", "trips"], ids=["file", "folder"])
+KINDS = [("duckdb", "trips.parquet"), ("duckdb", "trips"), pytest.param(("spark", "trips"), marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=KINDS, ids=["file", "folder", "folder-spark"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> FeatureStore:
     """One view, its source a file of two rows or a folder with that file."""
-    (tmp_path / "feature_store.yaml").write_text(SETTINGS)
-    path = tmp_path / request.param
+    kind, name = request.param
+    if kind == "spark":
+        request.getfixturevalue("java")
+    path = tmp_path / name
     if path.suffix:
         rows(1, 2).to_parquet(path, row_group_size=1)
     else:
         path.mkdir()
         rows(1, 2).to_parquet(path / "first.parquet")
     driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
-    batch = FileSource(path=request.param, timestamp_field="event_timestamp")
+    batch = FileSource(path=name, timestamp_field="event_timestamp")
     schema = [Field(name="driver", dtype=Int64), Field(name="trips", dtype=Int64)]
     push = PushSource(name="pushed", batch_source=batch)
     view = FeatureView(name="statistics", entities=[driver], ttl=timedelta(days=5), source=push, schema=schema)
     log = LoggingConfig(destination=FileLoggingDestination(path="log"))
-    store = FeatureStore(repo_path=str(tmp_path))
+    store = feature_store(tmp_path, OFFLINE_STORES[kind])
     store.apply([driver, batch, push, view, FeatureService(name="service", features=[view], logging_config=log)])
     return store
 
