@@ -20,12 +20,16 @@ SETTINGS_HASH = "dovetail.settings_hash"
 ENVIRONMENT_HASH = "dovetail.environment_hash"
 TRAINED_UNTIL = "dovetail.trained_until"
 MODEL_SHA256 = "dovetail.model_sha256"
+# Manifests, path -> SHA-256 as JSON: the files of the model, and the documents of the run that decide about it.
+MODEL_FILES = "dovetail.model_files"
+EVIDENCE = "dovetail.evidence"
 THRESHOLD = "dovetail.threshold"
 COMPLETE = "dovetail.complete"
 RUN_ID = "mlflow.run_id"
 GATE_DECISION = "dovetail.gate"
 GATE_NUMBERS = "dovetail.gate_numbers"
-# The document behind the definition hash, a file of the run.
+# Files of the run: the settings, and the document behind the definition hash.
+SETTINGS_FILE = "settings.yaml"
 MEANING_FILE = "feature_definitions.json"
 
 

@@ -12,11 +12,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from dovetail.contracts.model_folders import TRUSTED_TYPES
 from dovetail.errors import TrackingError
 from dovetail.science import pictures
 from dovetail.settings.schema import MLflow
 from dovetail.tools import experiments
-from dovetail.tools.model_files import TRUSTED_TYPES
 
 FRAME = pd.DataFrame({"hour": [5.0, 9.0, 13.0, 21.0], "delay": [0.0, 1.0, 40.0, 30.0]})
 

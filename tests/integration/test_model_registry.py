@@ -3,21 +3,22 @@
 from pathlib import Path
 
 import pytest
-from sklearn.linear_model import LogisticRegression
 from tests.integration.test_experiments import record
 
+from dovetail.contracts.model_folders import to_tag
 from dovetail.errors import ModelUnavailableError, NoChampionError
-from dovetail.files import sha256
+from dovetail.lineage import EVIDENCE, MODEL_FILES
 from dovetail.settings.schema import MLflow
 from dovetail.tools import experiments, model_files, model_registry
 
 TAGS = {"git.commit": "c0ffee"}
 
 
-def registered(tracking: MLflow, tmp_path: Path) -> tuple[experiments.MlflowClient, model_registry.ModelVersion]:
+def registered(tracking: MLflow) -> tuple[experiments.MlflowClient, model_registry.ModelVersion]:
+    """A version of a real run's model, registered twice."""
     client, logged = record(tracking)
-    digest = sha256(model_registry.fetch(logged.model_uri, tmp_path / "read_back"))
-    tags = {**TAGS, "dovetail.model_sha256": digest}
+    evidence = model_registry.seal_evidence(logged.run_id, ["settings.yaml"])
+    tags = {**TAGS, MODEL_FILES: to_tag(logged.files), EVIDENCE: to_tag(evidence)}
     place = {"run_id": logged.run_id, "model_id": logged.model_id, "model_uri": logged.model_uri}
     version = model_registry.register(client, "flights", **place, tags=tags)
     again = model_registry.register(client, "flights", **place, tags=tags)
@@ -25,17 +26,17 @@ def registered(tracking: MLflow, tmp_path: Path) -> tuple[experiments.MlflowClie
     return client, version
 
 
-def test_the_same_run_gives_the_same_version(tracking: MLflow, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_version(tracking: MLflow) -> None:
     """Registering twice makes one version, the challenger, with the tags that say where it came from."""
-    client, version = registered(tracking, tmp_path)
+    client, version = registered(tracking)
     found = model_registry.with_alias(client, "flights", "challenger")
     assert (found.version, found.run_id) == (1, version.run_id)
     assert found.tags["git.commit"] == "c0ffee"
 
 
-def test_no_champion_lists_the_aliases_there_are(tracking: MLflow, tmp_path: Path) -> None:
+def test_no_champion_lists_the_aliases_there_are(tracking: MLflow) -> None:
     """The message says what to type, for an empty registry too."""
-    client, _ = registered(tracking, tmp_path)
+    client, _ = registered(tracking)
     with pytest.raises(NoChampionError) as caught:
         model_registry.with_alias(client, "flights", "champion")
     assert str(caught.value) == (
@@ -47,29 +48,45 @@ def test_no_champion_lists_the_aliases_there_are(tracking: MLflow, tmp_path: Pat
         model_registry.with_alias(client, "hotels", "champion")
 
 
-def test_a_model_is_loaded_only_if_it_is_the_one_registered(tracking: MLflow, tmp_path: Path) -> None:
-    """A file that was changed in the artifact store is refused before it is opened."""
-    _, version = registered(tracking, tmp_path)
+def test_the_model_that_was_registered_is_loaded(tracking: MLflow) -> None:
+    """It predicts, from a private folder that goes."""
+    _, version = registered(tracking)
     with model_registry.model_file(version) as path:
         assert model_files.load_model(path).predict_proba([[5.0, 0.0]]).shape == (1, 2)
-    (stored,) = (tmp_path / "mlartifacts").rglob("model.skops")
-    model_files.save_model(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), stored)
-    with (
-        pytest.raises(ModelUnavailableError, match="is not the one that was registered"),
-        model_registry.model_file(version),
-    ):
-        pass
+    assert not path.parent.exists()
+
+
+def test_a_newer_evaluation_gives_the_version_newer_tags(tracking: MLflow) -> None:
+    """The same run registered again keeps its version, which says what is true now."""
+    client, version = registered(tracking)
+    run = client.get_run(version.run_id)
+    place = {"run_id": run.info.run_id, "model_id": run.outputs.model_outputs[0].model_id, "model_uri": version.source}
+    model_registry.register(client, "flights", **place, tags={**version.tags, "git.commit": "badcafe"})
+    assert client.get_model_version("flights", "1").tags["git.commit"] == "badcafe"
+    assert model_registry.find_version(client, "flights", 2) is None
+
+
+def test_evidence_is_what_was_sealed_or_refused(tracking: MLflow, tmp_path: Path) -> None:
+    """A document of the run that was changed since is refused; one that was not sealed, or is lost, is none."""
+    _, version = registered(tracking)
+    (tmp_path / "fetched").mkdir()
+    path = model_registry.fetch_evidence(version, "settings.yaml", tmp_path / "fetched")
+    assert path is not None
+    assert path.read_text() == "seed: 42\n"
+    assert model_registry.fetch_evidence(version, "pictures/validation_confusion.png", tmp_path / "fetched") is None
+    (stored,) = (tmp_path / "mlartifacts").rglob("settings.yaml")
+    stored.write_text("seed: 43\n")
+    with pytest.raises(ModelUnavailableError, match=r"settings\.yaml of flights version 1 is not what was registered"):
+        model_registry.fetch_evidence(version, "settings.yaml", tmp_path / "fetched")
     stored.unlink()
-    with (
-        pytest.raises(ModelUnavailableError, match=r"(?s)model\.skops is gone.*python -m dovetail mend$"),
-        model_registry.model_file(version),
-    ):
-        pass
+    assert model_registry.fetch_evidence(version, "settings.yaml", tmp_path / "fetched") is None
+    with pytest.raises(ModelUnavailableError, match=r"is not complete: it has no settings\.yaml"):
+        model_registry.seal_evidence(version.run_id, ["settings.yaml"])
 
 
-def test_a_note_is_read_where_the_version_is(tracking: MLflow, tmp_path: Path) -> None:
+def test_a_note_is_read_where_the_version_is(tracking: MLflow) -> None:
     """The description and tags are MLflow's own, so its UI shows them."""
-    client, version = registered(tracking, tmp_path)
+    client, version = registered(tracking)
     model_registry.annotate(client, version, description="**Promoted**", tags={"dovetail.gate": "passed"})
     shown = client.get_model_version("flights", "1")
     assert (shown.description, shown.tags["dovetail.gate"]) == ("**Promoted**", "passed")

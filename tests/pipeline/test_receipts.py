@@ -104,6 +104,6 @@ def test_a_deleted_model_version_is_noticed_and_mended(project) -> None:
 def test_lost_artifacts_are_noticed_and_mended(project) -> None:
     """A model whose file is gone is not taken for one that is there, though MLflow's database still names it."""
     shutil.rmtree(project.folder / "mlartifacts/models")
-    assert "model.skops is gone" in project.step("doctor", 1)
+    assert "the files of flights version 1 are gone" in project.step("doctor", 1)
     assert re.findall(r"Running stage '(\w+)'", project.step("mend")) == ["train", "evaluate", "register"]
     project.step("doctor")

@@ -34,6 +34,7 @@ def score(settings: Pipeline, workspace: Workspace) -> None:
     Raises:
         NoChampionError: no version is in production.
         FeatureError: the inputs do not mean what they meant when the champion was trained.
+        ModelUnavailableError: the champion's files are gone, were changed, or are not safe to load.
         WorkspaceError: the data was not made for `usecase.until`.
     """
     usecase = settings.usecase
@@ -112,13 +113,14 @@ def _predict(
     champion: ModelVersion,
     rows: pa.Table,
 ) -> pa.Array:
+    # First the model: when it is refused, nobody waits for features.
+    with model_registry.model_file(champion) as path:
+        model = model_files.load_model(path)
     config_file = workspace.profile.feature_store
     joined = historical_features(definitions, rows, workspace.root / "feature_repo", config_file)
     features = [name for name in joined.column_names if name not in rows.column_names]
     frame = joined.select([*settings.usecase.request, *features]).to_pandas()
     _, numeric = estimators.columns_by_kind(frame)
-    with model_registry.model_file(champion) as path:
-        model = model_files.load_model(path)
     return pa.array(estimators.probabilities(model, frame.astype(dict.fromkeys(numeric, "float64"))))
 
 

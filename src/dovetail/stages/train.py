@@ -9,8 +9,9 @@ import pandas as pd
 from sklearn.inspection import permutation_importance
 from sklearn.pipeline import Pipeline as Estimator
 
+from dovetail.contracts.model_folders import TRUSTED_TYPES
 from dovetail.files import read_json, read_parquet, sha256, write_json
-from dovetail.lineage import MEANING_FILE, THRESHOLD, Lineage, fingerprint
+from dovetail.lineage import MEANING_FILE, SETTINGS_FILE, THRESHOLD, Lineage, fingerprint
 from dovetail.science import estimators, pictures
 from dovetail.science.metrics import best_threshold, measure
 from dovetail.science.splits import input_columns
@@ -114,10 +115,10 @@ def _record(
         experiments.log_inputs(client, run_id, data)
         experiments.log_results(_params(settings), {**metrics, "validation/threshold": threshold})
         experiments.log_pictures(drawn)
-        experiments.log_document(settings.model_dump(mode="json"), "settings.yaml")
+        experiments.log_document(settings.model_dump(mode="json"), SETTINGS_FILE)
         experiments.log_document(_definition(workspace)["meaning"], MEANING_FILE)
         example = frames["train"][inputs].head(5)
-        logged = experiments.log_model(model, example, run_id=run_id, trusted_types=model_files.TRUSTED_TYPES)
+        logged = experiments.log_model(model, example, run_id=run_id, trusted_types=TRUSTED_TYPES)
     return asdict(logged) | {"threshold": threshold, "tags": lineage.tags()}
 
 

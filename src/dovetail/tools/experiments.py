@@ -3,6 +3,7 @@
 import fcntl
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import mlflow.artifacts
 import mlflow.sklearn
 import pandas as pd
 from mlflow import MlflowClient
@@ -19,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from dovetail.contracts.model_folders import digests
 from dovetail.errors import TrackingError
 from dovetail.lineage import COMPLETE
 from dovetail.settings.schema import MLflow
@@ -57,11 +60,12 @@ class Input:
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """Where MLflow keeps a model, and which run it belongs to."""
+    """Where MLflow keeps a model, which run it belongs to, and the SHA-256 of each of its files."""
 
     run_id: str
     model_id: str
     model_uri: str
+    files: Mapping[str, str]
 
 
 def connect(settings: MLflow) -> MlflowClient:
@@ -160,7 +164,10 @@ def log_document(value: Mapping[str, Any], name: str) -> None:
 
 
 def log_model(model: Any, example: pd.DataFrame, *, run_id: str, trusted_types: Sequence[str]) -> LoggedModel:
-    """Store the model in the active run with skops, signature and example; pyfunc predicts probabilities."""
+    """Store the model in the active run with skops, signature and example, and read back what was stored.
+
+    pyfunc predicts probabilities.
+    """
     info = mlflow.sklearn.log_model(
         model,
         name="model",
@@ -171,7 +178,10 @@ def log_model(model: Any, example: pd.DataFrame, *, run_id: str, trusted_types: 
         pip_requirements=[f"{package}=={version(package)}" for package in _MODEL_REQUIREMENTS],
         pyfunc_predict_fn="predict_proba",
     )
-    return LoggedModel(run_id, info.model_id, info.model_uri)
+    with tempfile.TemporaryDirectory(prefix="dovetail-logged-") as folder:
+        stored = model_location(MlflowClient(), info.model_id)
+        files = digests(Path(mlflow.artifacts.download_artifacts(stored, dst_path=folder)))
+    return LoggedModel(run_id, info.model_id, info.model_uri, files)
 
 
 def _signature(example: pd.DataFrame) -> ModelSignature:
@@ -194,11 +204,29 @@ def add_evaluation(
         client.log_artifact(run_id, str(document))
 
 
-def require_run(client: MlflowClient, run_id: str, *, tracking_uri: str, receipt: str) -> None:
-    """Nothing, if the run exists and is complete.
+def model_location(client: MlflowClient, model_id: str) -> str:
+    """URI of the folder in the artifact store that holds the model's files.
 
     Raises:
-        TrackingError: the run that the receipt names is unknown, deleted or not complete.
+        TrackingError: MLflow has not got the model.
+    """
+    try:
+        return str(client.get_logged_model(model_id).artifact_location)
+    except MlflowException as error:
+        raise TrackingError(
+            f"model {model_id} is not there",
+            where="in MLflow, though models/run.json names it.",
+            todo="Make it again:  python -m dovetail mend",
+        ) from error
+
+
+def require_run(
+    client: MlflowClient, run_id: str, *, tracking_uri: str, receipt: str, tags: Mapping[str, str] | None = None
+) -> None:
+    """Nothing, if the run exists, is finished and complete, and has the tags.
+
+    Raises:
+        TrackingError: the run that the receipt names is unknown, deleted, not complete, or has not got a tag.
     """
     try:
         run = client.get_run(run_id)
@@ -206,8 +234,11 @@ def require_run(client: MlflowClient, run_id: str, *, tracking_uri: str, receipt
         raise _lost(run_id, tracking_uri, receipt, "is not there") from error
     if run.info.lifecycle_stage == "deleted":
         raise _lost(run_id, tracking_uri, receipt, "was deleted")
-    if run.data.tags.get(COMPLETE) != "true":
+    if run.info.status != "FINISHED" or run.data.tags.get(COMPLETE) != "true":
         raise _lost(run_id, tracking_uri, receipt, f"did not end well ({run.info.status})")
+    differ = [key for key, value in (tags or {}).items() if run.data.tags.get(key) != value]
+    if differ:
+        raise _lost(run_id, tracking_uri, receipt, f"has not got the receipt's {', '.join(differ)}")
 
 
 def _lost(run_id: str, tracking_uri: str, receipt: str, what: str) -> TrackingError:

@@ -1,4 +1,4 @@
-"""Models as files (skops): no pickle is ever written or read, and the list of trusted types is ours."""
+"""Models as files (skops): the one module that loads one. No pickle is ever written or read."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,9 @@ from typing import Any
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from dovetail.contracts.model_folders import TRUSTED_TYPES
 from dovetail.errors import ModelUnavailableError
 from dovetail.files import replacing
-
-# Beyond what skops itself trusts, what the models of conf/model/ are made of (skops 0.16, scikit-learn 1.9).
-# A function wrapped in a partial is only loaded when it is trusted by its own name.
-TRUSTED_TYPES = (
-    "functools.partial",
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.utils.validation.check_array",
-)
 
 
 def save_model(model: Any, path: Path) -> None:
@@ -48,7 +40,7 @@ def _load(path: Path, *, name: str) -> Any:
         raise ModelUnavailableError(
             f"{name} holds types that are not trusted: {', '.join(sorted(skops.io.get_untrusted_types(file=path)))}",
             where=f"at {path}",
-            expected="Trusted are skops' own types and TRUSTED_TYPES in src/dovetail/tools/model_files.py.",
+            expected="Trusted are skops' own types and TRUSTED_TYPES in src/dovetail/contracts/model_folders.py.",
             todo="Do not load it unless you know who wrote it; a new estimator's types are added to that list.",
         ) from error
     except Exception as error:  # a damaged file fails in zipfile, json, numpy or skops, each in its own way

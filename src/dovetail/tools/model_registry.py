@@ -1,23 +1,31 @@
 """Model versions and their aliases in MLflow's registry. Every function takes the client of `experiments.connect`."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion as _MLflowVersion
 from mlflow.exceptions import MlflowException
 
+from dovetail.contracts import model_folders
 from dovetail.errors import ModelUnavailableError, NoChampionError
 from dovetail.files import read_json, sha256
-from dovetail.lineage import MEANING_FILE, MODEL_SHA256, RUN_ID
+from dovetail.lineage import EVIDENCE, MEANING_FILE, MODEL_FILES, RUN_ID
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+MOST = 10
+_INSTEAD = (
+    "Do not load it. Restore the artifact store, make the model again (python -m dovetail mend), or point the alias at "
+    "another version in the MLflow UI:  make ui"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,10 @@ class ModelVersion:
 def register(
     client: MlflowClient, name: str, *, run_id: str, model_id: str, model_uri: str, tags: Mapping[str, str]
 ) -> ModelVersion:
-    """The version made of a run's model, with the alias challenger; the same run gives the same version again."""
+    """The version made of a run's model, with the tags and the alias challenger.
+
+    The same run gives the same version again, with the tags as they are now: its evaluation may be a newer one.
+    """
     try:
         client.create_registered_model(name, description=f"Models of the use case '{name}'; production is @{CHAMPION}.")
     except MlflowException as error:
@@ -49,8 +60,12 @@ def register(
             name, source=model_uri, run_id=run_id, model_id=model_id, tags={**tags, RUN_ID: run_id}
         )
     ]
-    set_alias(client, name, CHALLENGER, int(made[0].version))
-    return _record(made[0])
+    found = _record(made[0])
+    for key, value in tags.items():
+        if found.tags.get(key) != value:
+            client.set_model_version_tag(name, str(found.version), key, value)
+    set_alias(client, name, CHALLENGER, found.version)
+    return found
 
 
 def with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
@@ -109,27 +124,115 @@ def annotate(client: MlflowClient, version: ModelVersion, *, description: str, t
 
 @contextmanager
 def model_file(version: ModelVersion) -> Iterator[Path]:
-    """The version's model.skops in a private folder, which goes when the block ends; its digest is checked first.
+    """The version's model.skops, as `verified_file`: what its manifest says, and nothing else, comes out.
 
     Raises:
-        ModelUnavailableError: the file is gone, or is not the one that was registered.
+        ModelUnavailableError: the version has no manifest, or as `verified_file`.
     """
-    with tempfile.TemporaryDirectory(prefix="dovetail-model-") as folder:
-        path = fetch(version.source, Path(folder))
-        expected, found = version.tags.get(MODEL_SHA256), sha256(path)
-        if found != expected:
-            raise ModelUnavailableError(
-                f"the file of {version} is not the one that was registered",
-                where=f"at {version.source}: its SHA-256 is {found[:16]}…, registered was {(expected or 'none')[:16]}…",
-                todo="Do not load it. Point the alias at another version in the MLflow UI:  make ui",
-            )
+    manifest = model_folders.from_tag(version.tags.get(MODEL_FILES))
+    if not manifest:
+        raise ModelUnavailableError(
+            f"{version} is refused: it has no manifest of its files, so nobody can say whose they are",
+            where=f"its tag {MODEL_FILES} is missing: `register` did not make it.",
+            todo=_INSTEAD,
+        )
+    place = MlflowClient().get_model_version_download_uri(version.name, str(version.version))
+    with verified_file(place, manifest, str(version)) as path:
         yield path
 
 
-def fetch_evidence(version: ModelVersion, name: str, folder: Path) -> Path | None:
-    """A file that was attached to the version's run, brought into `folder`; None when the run has not got it."""
+@contextmanager
+def verified_file(place: str, manifest: Mapping[str, str], subject: str) -> Iterator[Path]:
+    """The model.skops of a model's folder, in a private copy that goes when the block ends: the one way out.
+
+    Nothing is parsed before every file of the folder is what the manifest says, and nothing is handed out that our
+    own lists do not allow, whatever the folder says of itself.
+
+    Args:
+        place: URI of the folder in the artifact store.
+        manifest: Path -> SHA-256 of every file that was there when the model was made.
+        subject: How an error calls the model.
+
+    Raises:
+        ModelUnavailableError: the files are gone, are not those of the manifest, or are not safe to load.
+    """
+    local = _local(place)
+    others = model_folders.irregular(local) if local else {}
+    # A copy follows links, and waits for pipes: they are refused where they lie.
+    _refuse(subject, place, [f"{path} is a {kind}" for path, kind in others.items() if kind != "folder"])
+    with tempfile.TemporaryDirectory(prefix="dovetail-model-") as private:
+        folder = _fetch(place, Path(private), subject)
+        _refuse(subject, place, model_folders.differences(manifest, model_folders.digests(folder)))
+        _refuse(subject, place, model_folders.unsafe(folder))
+        yield folder / model_folders.MODEL_FILE
+
+
+def _refuse(subject: str, place: str, reasons: Sequence[str]) -> None:
+    if reasons:
+        more = [f"and {len(reasons) - MOST} more"] if len(reasons) > MOST else []
+        raise ModelUnavailableError(
+            "\n  - ".join([f"{subject} is refused, nothing of it was loaded", *reasons[:MOST], *more]),
+            where=f"at {place}",
+            todo=_INSTEAD,
+        )
+
+
+def _local(uri: str) -> Path | None:
+    """The folder that the URI names; None when it is not on this machine."""
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def _fetch(place: str, folder: Path, subject: str) -> Path:
     try:
-        return Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/{name}", dst_path=str(folder)))
+        return Path(mlflow.artifacts.download_artifacts(place, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise ModelUnavailableError(
+            f"the files of {subject} are gone",
+            where=f"from {place}: {str(error).splitlines()[0][:100]}",
+            todo=_INSTEAD,
+        ) from error
+
+
+def seal_evidence(run_id: str, names: Sequence[str]) -> dict[str, str]:
+    """The manifest of files that are attached to a run, as MLflow has them now: name -> SHA-256.
+
+    Raises:
+        ModelUnavailableError: the run has not got one of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="dovetail-evidence-") as folder:
+        paths = {name: _attached(run_id, name, Path(folder)) for name in names}
+        missing = [name for name, path in paths.items() if path is None]
+        if missing:
+            raise ModelUnavailableError(
+                f"run {run_id} is not complete: it has no {', '.join(missing)}",
+                where="among its artifacts in MLflow.",
+                todo="Make it again:  python -m dovetail mend",
+            )
+        return {name: sha256(path) for name, path in paths.items() if path}
+
+
+def fetch_evidence(version: ModelVersion, name: str, folder: Path) -> Path | None:
+    """A file of the version's run that was sealed with the version, brought into `folder`; None when it is lost.
+
+    Raises:
+        ModelUnavailableError: the run has another file than the one that was sealed.
+    """
+    sealed = model_folders.from_tag(version.tags.get(EVIDENCE)).get(name)
+    path = _attached(version.run_id, name, folder) if sealed else None
+    if path and sha256(path) != sealed:
+        raise ModelUnavailableError(
+            f"{name} of {version} is not what was registered",
+            where=f"among the artifacts of run {version.run_id}.",
+            expected=f"its SHA-256 is {sha256(path)[:12]}…, registered was {str(sealed)[:12]}…",
+            todo="Restore the artifact store, or make the run again:  python -m dovetail mend",
+        )
+    return path
+
+
+def _attached(run_id: str, name: str, folder: Path) -> Path | None:
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{name}", dst_path=str(folder)))
     except (MlflowException, OSError):
         return None
 
@@ -139,26 +242,6 @@ def meaning_of(version: ModelVersion) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="dovetail-meaning-") as folder:
         path = fetch_evidence(version, MEANING_FILE, Path(folder))
         return dict(read_json(path)) if path else {}
-
-
-def fetch(model_uri: str, folder: Path) -> Path:
-    """The model's model.skops, read back from MLflow into `folder`.
-
-    Raises:
-        ModelUnavailableError: MLflow has not got the file.
-    """
-    try:
-        path = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder))) / "model.skops"
-        if path.is_file():
-            return path
-        reason = "its folder is there without it"
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0][:100]
-    raise ModelUnavailableError(
-        "the file model.skops is gone",
-        where=f"from {model_uri}: {reason}",
-        todo="Restore the artifact store, or make the model again:  python -m dovetail mend",
-    )
 
 
 def _aliases(client: MlflowClient, name: str) -> tuple[int, dict[str, int]]:
