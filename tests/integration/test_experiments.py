@@ -1,7 +1,6 @@
 """Runs in a real MLflow."""
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -16,7 +15,7 @@ from dovetail.contracts.model_folders import TRUSTED_TYPES
 from dovetail.errors import TrackingError
 from dovetail.science import pictures
 from dovetail.settings.schema import MLflow
-from dovetail.tools import experiments
+from dovetail.tools import experiments, runs
 
 FRAME = pd.DataFrame({"hour": [5.0, 9.0, 13.0, 21.0], "delay": [0.0, 1.0, 40.0, 30.0]})
 
@@ -27,7 +26,7 @@ def model() -> Pipeline:
 
 def record(tracking: MLflow, **tags: str) -> tuple[experiments.MlflowClient, experiments.LoggedModel]:
     client = experiments.connect(tracking)
-    with experiments.recording(
+    with runs.recording(
         client, tracking, experiment="flights", run_name="logistic", description="A run.", tags=tags
     ) as run_id:
         inputs = [experiments.Input("train", "data/training_set/train.parquet", "a" * 32, FRAME)]
@@ -73,7 +72,7 @@ def test_a_run_that_raises_is_failed_and_incomplete(tracking: MLflow) -> None:
     client = experiments.connect(tracking)
     with (
         pytest.raises(RuntimeError, match="half-way"),
-        experiments.recording(client, tracking, experiment="flights", run_name="x", description="", tags={}) as run_id,
+        runs.recording(client, tracking, experiment="flights", run_name="x", description="", tags={}) as run_id,
     ):
         raise RuntimeError("half-way")
     assert client.get_run(run_id).info.status == "FAILED"
@@ -125,17 +124,3 @@ def test_no_secret_is_shown() -> None:
     """A URI is printed without user and password."""
     assert experiments.public_uri("postgresql://me:secret@db/mlflow") == "postgresql://db/mlflow"
     assert experiments.public_uri("sqlite:////home/me@work/mlflow.db") == "sqlite:////home/me@work/mlflow.db"
-
-
-@pytest.mark.slow
-def test_four_processes_may_meet_a_new_database_at_once(tracking: MLflow) -> None:
-    """All of them get their run; MLflow alone would lose most of them to its migrations."""
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        run_ids = pool.starmap(_one_run, [(tracking,)] * 4)
-    assert len(set(run_ids)) == 4
-
-
-def _one_run(tracking: MLflow) -> str:
-    client = experiments.connect(tracking)
-    with experiments.recording(client, tracking, experiment="flights", run_name="x", description="", tags={}) as run_id:
-        return run_id

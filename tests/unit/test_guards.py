@@ -21,7 +21,7 @@ MODULES = sorted(
     for path in (ROOT / "src").rglob("*.py")
 )
 # What every stage stands on. It carries values and errors but decides no result, so a change in it reruns nothing.
-PLUMBING = ("dovetail.errors", "dovetail.files", "dovetail.lineage", "dovetail.settings")
+PLUMBING = ("dovetail.errors", "dovetail.files", "dovetail.leases", "dovetail.lineage", "dovetail.settings")
 
 
 # What everybody installs, and what `make servers` adds to it: each with the least number of packages.

@@ -5,6 +5,7 @@ Values are written in conf/, once: a default here is only for what may be left o
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -252,6 +253,12 @@ class MLflow(Strict):
 
     tracking_uri: str
     artifact_location: str | None
+
+    @property
+    def database(self) -> Path | None:
+        """The database when it is a file, which lies on this machine; None when a server answers."""
+        is_file = self.tracking_uri.startswith("sqlite:///")
+        return Path(self.tracking_uri.removeprefix("sqlite:///")) if is_file else None
 
 
 class Profile(Strict):

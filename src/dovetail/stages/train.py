@@ -18,7 +18,7 @@ from dovetail.science.splits import input_columns
 from dovetail.settings.dvc_files import dvc_hash, recorded_hashes
 from dovetail.settings.schema import Baseline, Logistic, Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, git, model_files
+from dovetail.tools import experiments, git, model_files, runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def _record(
     """The receipt of a new MLflow run that holds all of this."""
     lineage = _lineage(settings, workspace)
     client = experiments.connect(workspace.profile.mlflow)
-    with experiments.recording(
+    with runs.recording(
         client,
         workspace.profile.mlflow,
         experiment=settings.usecase.name,

@@ -1,4 +1,4 @@
-"""Runs in MLflow: made in one place, complete or marked as failed, found again by their receipt."""
+"""What a run in MLflow holds, and how it is found again by its receipt."""
 
 import fcntl
 import json
@@ -78,7 +78,7 @@ def connect(settings: MLflow) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
-        with _alone_with(settings.tracking_uri):
+        with _alone_with(settings.database):
             client = MlflowClient(settings.tracking_uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # SQLAlchemy's, Alembic's and the network's come through as they are
@@ -91,11 +91,11 @@ def connect(settings: MLflow) -> MlflowClient:
 
 
 @contextmanager
-def _alone_with(tracking_uri: str) -> Iterator[None]:
-    if not tracking_uri.startswith("sqlite:///"):
+def _alone_with(database: Path | None) -> Iterator[None]:
+    if database is None:
         yield
         return
-    path = Path(tracking_uri.removeprefix("sqlite:///") + ".lock")
+    path = database.with_name(f"{database.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -105,40 +105,6 @@ def _alone_with(tracking_uri: str) -> Iterator[None]:
 def public_uri(uri: str) -> str:
     """The URI without user and password."""
     return re.sub(r"(?<=://)[^/@]*@", "", uri)
-
-
-@contextmanager
-def recording(
-    client: MlflowClient, settings: MLflow, *, experiment: str, run_name: str, description: str, tags: Mapping[str, str]
-) -> Iterator[str]:
-    """A new run in the experiment, which is made if need be; yields the run's id.
-
-    The run is FINISHED and tagged as complete when the block ends well, FAILED when it raises.
-    """
-    experiment_id = _experiment(client, settings, experiment)
-    with mlflow.start_run(
-        experiment_id=experiment_id, run_name=run_name, description=description, tags=dict(tags)
-    ) as run:
-        yield run.info.run_id
-        mlflow.set_tag(COMPLETE, "true")
-
-
-def _experiment(client: MlflowClient, settings: MLflow, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-    # The place is fixed for good when the experiment is made, so it must not depend on the working directory.
-    location = Path(settings.artifact_location).as_uri() if settings.artifact_location else None
-    note = f"Runs of the use case '{name}': one for each training, by `dvc repro`, `dvc exp run` or by hand."
-    try:
-        return str(client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note}))
-    except MlflowException:
-        made_by_another = client.get_experiment_by_name(name)
-        if made_by_another is None:
-            raise
-        return str(made_by_another.experiment_id)
 
 
 def log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[Input]) -> None:
