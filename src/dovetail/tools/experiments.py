@@ -69,7 +69,7 @@ class LoggedModel:
 
 
 def connect(settings: MLflow) -> MlflowClient:
-    """A client of the tracking server or database; a new SQLite database is made, by one process at a time.
+    """A client of the tracking server or database; a new database is made, by one process at a time.
 
     MLflow's own first use does not survive company (https://github.com/mlflow/mlflow/issues/4123, seen with 3.17).
 
@@ -78,7 +78,7 @@ def connect(settings: MLflow) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
-        with _alone_with(settings.database):
+        with _alone_with(settings):
             client = MlflowClient(settings.tracking_uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # SQLAlchemy's, Alembic's and the network's come through as they are
@@ -91,14 +91,22 @@ def connect(settings: MLflow) -> MlflowClient:
 
 
 @contextmanager
-def _alone_with(database: Path | None) -> Iterator[None]:
-    if database is None:
-        yield
-        return
-    path = database.with_name(f"{database.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _alone_with(settings: MLflow) -> Iterator[None]:
+    """Nobody else makes or migrates the database meanwhile; a tracking server sees to that itself, when it starts."""
+    if settings.database is not None:
+        path = settings.database.with_name(f"{settings.database.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    elif settings.tracking_uri.startswith("postgresql"):
+        from sqlalchemy import NullPool, create_engine, text
+
+        engine = create_engine(settings.tracking_uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:  # closing it gives the lock back
+            connection.execute(text("SELECT pg_advisory_lock(hashtext('dovetail: mlflow'))"))
+            yield
+    else:
         yield
 
 
