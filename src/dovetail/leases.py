@@ -48,9 +48,10 @@ class Lease:
         """The lease that `str` wrote; None when the text is none."""
         found = re.fullmatch(r"(\S+) ([0-9a-f]{32}) (\d+) (\S+)", text)
         try:
-            return cls(datetime.fromisoformat(found[1]), found[2], int(found[3]), found[4]) if found else None
+            until = datetime.fromisoformat(found[1]) if found else None
         except ValueError:
             return None
+        return cls(until, found[2], int(found[3]), found[4]) if found and until and until.tzinfo else None
 
     def __str__(self) -> str:
         return f"{self.until.isoformat(timespec='seconds')} {self.token} {self.pid} {self.host}"
