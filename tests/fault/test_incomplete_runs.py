@@ -126,6 +126,7 @@ def _model_folder(workspace: Workspace, client: MlflowClient) -> Path:
     return Path(location.removeprefix("file://"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "error", "said"),
     [

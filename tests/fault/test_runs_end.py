@@ -20,6 +20,8 @@ from dovetail.leases import Lease
 from dovetail.lineage import ABANDONED, COMPLETE, LEASE
 from dovetail.settings.schema import MLflow
 
+pytestmark = pytest.mark.slow
+
 # Prints the run's id when it is open, and ends it when a line comes in; argument 3 is the length of a lease.
 RECORD = """
 import sys
@@ -195,7 +197,6 @@ def lease_of(tracking: MLflow, run_id: str) -> Lease:
     return lease
 
 
-@pytest.mark.slow
 def test_machines_that_share_a_server_go_by_the_lease(server: MLflow) -> None:
     """A lease that is renewed keeps a run open past its first end; one that nobody renews is closed after it."""
     with holder(server, "8") as living, holder(server, "8") as killed:
@@ -212,7 +213,6 @@ def test_machines_that_share_a_server_go_by_the_lease(server: MLflow) -> None:
     assert run_of(server, living_id).info.status == "FINISHED"
 
 
-@pytest.mark.slow
 def test_a_lease_that_has_not_ended_is_believed(server: MLflow) -> None:
     """Of a process that was killed a moment ago on another machine nobody can know."""
     with holder(server) as killed:
@@ -223,7 +223,6 @@ def test_a_lease_that_has_not_ended_is_believed(server: MLflow) -> None:
     assert run_of(server, run_id).info.status == "RUNNING"
 
 
-@pytest.mark.slow
 def test_a_holder_that_was_asleep_has_the_last_word(server: MLflow) -> None:
     """A machine that slept through its lease is taken for dead; when it wakes and finishes, the run is finished."""
     with holder(server, "2") as sleeper:
