@@ -78,7 +78,7 @@ def all_cases(scratch: Path) -> list[Case]:
     return [
         Case("flights", scratch / "flights", ("feast-duckdb", "dovetail-spark")),
         Case("flights, 20,000 label rows", scratch / "flights-20000", ("feast-duckdb", "feast-spark")),
-        Case("flights, 2,000 label rows", scratch / "flights-2000", ("feast-dask",)),
+        Case("flights, 500 label rows", scratch / "flights-500", ("feast-dask",)),
         Case("flights, 10 times", scratch / "flights-10x"),
         Case("made up, 100 rows a key", scratch / "large"),
         *(Case(f"histories of {length:,}", scratch / f"histories-{length}") for length in LENGTHS),
