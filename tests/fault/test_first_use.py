@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from mlflow import MlflowClient
-from tests.integration.online_store.online_stores import Postgres
 
 from dovetail.lineage import COMPLETE, LEASE
+from servers import Postgres
 
 # Says that it is ready, waits for a line, then makes its runs as fast as it can; prints each.
 RUNS = """

@@ -1,5 +1,6 @@
 """The jobs that Feast hands to its user, as Spark runs them: as a whole, and no longer than they may."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -36,11 +37,11 @@ def _stopped_after(config: RepoConfig, timeout: float | None) -> Iterator[None]:
     if timeout is None:
         yield
         return
-    context, group, is_over, is_late = session(config).sparkContext, uuid4().hex, Event(), Event()
+    context, group, is_over = session(config).sparkContext, uuid4().hex, Event()
+    end = time.monotonic() + timeout
 
     def watch() -> None:
         if not is_over.wait(timeout):
-            is_late.set()
             # Between two of its jobs there is nothing to cancel.
             while not is_over.wait(0.1):
                 context.cancelJobGroup(group)
@@ -51,15 +52,23 @@ def _stopped_after(config: RepoConfig, timeout: float | None) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JJavaError, OfflineStoreError) as error:
-        if not is_late.is_set():
+        if time.monotonic() <= end:
             raise
-        raise OfflineStoreError(
-            f"the query took longer than {timeout} s",
-            where="on Spark, and was stopped.",
-            expected="Expected: an end within `timeout`.",
-            todo="Ask for fewer label rows or views, or give it more time.",
-        ) from error
+        raise _late(timeout) from error
+    else:
+        # It may end by itself before it is cancelled.
+        if time.monotonic() > end:
+            raise _late(timeout)
     finally:
         is_over.set()
         watcher.join()
         context.setLocalProperty("spark.jobGroup.id", None)
+
+
+def _late(timeout: float) -> OfflineStoreError:
+    return OfflineStoreError(
+        f"the query took longer than {timeout} s",
+        where="on Spark, and was stopped.",
+        expected="Expected: an end within `timeout`.",
+        todo="Ask for fewer label rows or views, or give it more time.",
+    )

@@ -19,9 +19,9 @@ from feast.credentials import ConnectionRef, CredentialProvider, register_creden
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Float64, Int64, String
-from servers import free_port, program, wait_for
 
 from dovetail.offline_store import OfflineStoreError
+from servers import free_port, program, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from online_stores import NOON, Postgres, Shops
-from servers import free_port, program, wait_for
+from online_stores import NOON, Shops
+
+from servers import Postgres, free_port, program, wait_for
 
 KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.slow), pytest.param("redis", marks=pytest.mark.slow))
 

@@ -1,8 +1,5 @@
-"""Real servers for the online stores, and a feature store with one view of two features."""
+"""A feature store with one view of two features, and a moment to read it at."""
 
-import os
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,39 +8,8 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Int64
-from servers import free_port, program
 
 NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
-
-
-class Postgres:
-    """A PostgreSQL server in a folder of its own, which can be stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make the data folder; PostgreSQL refuses to be run by root."""
-        self.folder, self.port = folder, free_port()
-        self.user = "nobody" if os.geteuid() == 0 else None
-        self.programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-        if self.user:
-            shutil.chown(folder, self.user)
-        self.run("initdb", "-D", str(folder / "data"), "-U", "feast", "-A", "trust", "-N")
-
-    def run(self, name: str, *arguments: str) -> None:
-        """Run one of its programs to the end."""
-        command = [program(name, *self.programs), *arguments]
-        subprocess.run(command, user=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c timezone=America/New_York"
-        )
-        log = str(self.folder / "log")
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", log, "-o", options, "start")
-
-    def stop(self) -> None:
-        """Stop it at once, whoever is connected."""
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "fast", "stop")
 
 
 class Shops:

@@ -100,7 +100,7 @@ def test_the_time_zone_of_a_process_means_nothing(shops: Shops, settings: dict, 
     """What a process in New York writes, in the night in which clocks change, another reads unchanged."""
     event = datetime(2013, 5, 31, 5, 30, 0, 123457, tzinfo=UTC)
     code = (
-        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']; from online_stores import *\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from online_stores import *\n"
         "settings = eval(sys.argv[2]); shops = Shops(Path(sys.argv[3]), settings, sys.argv[4])\n"
         "shops.write((1, 1, datetime(2013, 5, 31, 5, 30, 0, 123457, tzinfo=UTC), None))"
     )

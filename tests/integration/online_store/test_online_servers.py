@@ -10,11 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from online_stores import NOON, Postgres, Shops
+from online_stores import NOON, Shops
+
+from servers import Postgres
 
 HOUR = timedelta(hours=1)
 WRITE = """
-import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']; from online_stores import *
+import sys; sys.path.insert(0, sys.argv[1]); from online_stores import *
 shops = Shops(Path(sys.argv[3]), eval(sys.argv[2]), sys.argv[4])
 rows = [(key, 2, NOON, None) for key in range(20_000)]
 print("ready", flush=True)

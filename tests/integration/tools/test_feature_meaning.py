@@ -86,8 +86,8 @@ CHANGES = {
     ),
     "source": (
         'timestamp_field="event_timestamp"',
-        'timestamp_field="event_timestamp", created_timestamp_column="made"',
-        {"sales": ["source created timestamp is new: made"]},
+        'timestamp_field="event_timestamp", field_mapping={"pieces": "sold"}',
+        {"sales": ["source field mapping pieces is new: sold"]},
     ),
     "on demand": ("FACTOR = 2", "FACTOR = 3", {"turnover": ["computation: FACTOR = 2 -> FACTOR = 3"]}),
     "request": (
