@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dovetail.errors import SettingsError
+from dovetail.settings.arguments import Arguments, described, taken
 from dovetail.settings.composition import key_of, leaves, overrides, readable_errors
 from dovetail.settings.dvc_files import declared_keys, is_conf_as_recorded, is_params_as_recorded, load_params
 from dovetail.settings.schema import Profile, Strict
@@ -26,7 +27,8 @@ from dovetail.settings.workspace import Workspace, current_stage, find_home, fin
 def run(module: str, arguments: list[str]) -> None:
     """Runs a step: the function that has its module's name, with the settings that it may see and its workspace.
 
-    `--help`, `--cfg job`, `-m` and so on are Hydra's. The module is imported when the step runs, and not before.
+    An operation that has arguments of its own gets them too, after these two. `--help`, `--cfg job`, `-m` and so on
+    are Hydra's. The module is imported when the step runs, and not before.
 
     Args:
         module: Like `dovetail.stages.train`.
@@ -39,12 +41,15 @@ def run(module: str, arguments: list[str]) -> None:
     # Hydra's own folder is relative to this one; left in feature_repo/, it would count as an input of a stage.
     os.chdir(root)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
+    own, arguments = taken(name, arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(described(name), end="")
     failures: list[Exception] = []  # the step's own: neither translated nor announced by Hydra
 
     @hydra.main(config_path=str(root / "conf"), config_name="config", version_base="1.3")
     def application(composed: DictConfig) -> Any:
         try:
-            return _step(module, name, composed, root)
+            return _step(module, name, composed, root, own)
         except Exception as error:
             failures.append(error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -108,7 +113,7 @@ def view(settings: Strict, keys: Iterable[str]) -> Any:
     return type(settings).model_construct(**shown)
 
 
-def _step(module: str, name: str, composed: DictConfig, root: Path) -> Any:
+def _step(module: str, name: str, composed: DictConfig, root: Path, own: Arguments | None) -> Any:
     values = _resolved(composed, root)
     profile = validate_profile(values.pop("profile"), root / "conf")
     settings = validate_pipeline(values, root / "conf")
@@ -116,7 +121,8 @@ def _step(module: str, name: str, composed: DictConfig, root: Path) -> Any:
     function = getattr(importlib.import_module(module), name)
     # Feast shows every deprecation of every library again; who runs a step cannot act on them, and the tests can.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    return function(settings if keys is None else view(settings, keys), _workspace(root, profile))
+    more = [] if own is None else [own]
+    return function(settings if keys is None else view(settings, keys), _workspace(root, profile), *more)
 
 
 def _resolved(composed: DictConfig, root: Path) -> dict[str, Any]:
