@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib import pyplot as plt
-from scipy.spatial.distance import jensenshannon  # type: ignore[import-untyped]
-from scipy.stats import wasserstein_distance  # type: ignore[import-untyped]
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 from sklearn.calibration import calibration_curve
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier

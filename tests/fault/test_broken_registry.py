@@ -61,8 +61,18 @@ def test_a_killed_apply_leaves_the_old_or_the_new(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_four_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Of four processes that apply by Feast alone, all that succeeded is there, and a loser is told to run again."""
+    """Of four processes that apply by Feast alone, all that succeeded is there, and a loser is told to run again.
+
+    Whoever reads meanwhile reads a whole registry, in which nothing that was there is gone.
+    """
     processes = [writer(tmp_path, 100 * number, 5) for number in range(4)]
+    seen: set[str] = set()
+    while any(process.poll() is None for process in processes):
+        if (tmp_path / "registry.db").exists():
+            found = entities(tmp_path)
+            assert seen <= found
+            seen = found
+    assert len(seen) > 1
     ended = [(*process.communicate(), process.returncode) for process in processes]
     acknowledged = {f"e{line}" for said, _, _ in ended for line in said.split() if line.isdigit()}
     assert acknowledged

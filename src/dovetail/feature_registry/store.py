@@ -111,9 +111,12 @@ class GuardedFileRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feas
             registry_proto.last_updated.FromDatetime(datetime.now(UTC))
             new = sealed(registry_proto)
             opened(new, self._filepath)
-            if content is not None and current is not None:
-                self._keep(content, current)
-            _write(new, self._filepath)
+            # What needs space comes first: a full disk costs no version that is kept.
+            with _written_beside(new, self._filepath) as ready:
+                if content is not None and current is not None:
+                    self._keep(content, current)
+                ready.replace(self._filepath)
+            _flush(self._filepath.parent)
             self._read = _digest(new)
 
     def teardown(self) -> None:
@@ -143,18 +146,20 @@ class GuardedFileRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feas
         """What is in place becomes .1; what was .1 becomes .2 and so on, if it defined other things."""
         path = self._filepath
         first = path.with_name(f"{path.name}.1")
-        if not is_whole(first) or definitions(opened(first.read_bytes(), first)) != definitions(current):
-            for kept in reversed(backups(path)):
+        is_the_same = is_whole(first) and definitions(opened(first.read_bytes(), first)) == definitions(current)
+        with _written_beside(content, first) as ready:
+            for kept in [] if is_the_same or not first.exists() else reversed(backups(path)):
                 number = int(kept.suffix[1:])
                 if number >= KEPT:
                     kept.unlink()
                 else:
                     kept.replace(path.with_name(f"{path.name}.{number + 1}"))
-        _write(content, first)
+            ready.replace(first)
 
 
-def _write(content: bytes, path: Path) -> None:
-    """Write beside, flush, read back, rename."""
+@contextmanager
+def _written_beside(content: bytes, path: Path) -> Iterator[Path]:
+    """A file beside a path with the content, flushed and read back, to take the path's place; else it goes away."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -165,14 +170,18 @@ def _write(content: bytes, path: Path) -> None:
         if temporary.read_bytes() != content:
             raise OSError(f"{temporary} does not hold what was written to it")
         temporary.chmod(0o644)
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def _flush(folder: Path) -> None:
+    """Make sure that the folder's names are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def _digest(content: bytes | None) -> str | None:

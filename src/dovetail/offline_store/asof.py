@@ -52,8 +52,9 @@ def moment(column: str) -> str:
     return f"epoch_us({quoted(column)}::TIMESTAMPTZ)"
 
 
-def features_as_of(history: History, labels: str, span: tuple[int, int], *, created_counts: bool) -> str:
-    """A query for the features known at each label row's moment, one row a label row, in the order of `row_id`.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a history.
 
     The newest event wins; of one event the value created last, then the row that lies last in the files.
 
@@ -62,22 +63,64 @@ def features_as_of(history: History, labels: str, span: tuple[int, int], *, crea
         labels: A relation with `row_id`, `moment` and, in the order of `history.keys`, `key_0`, `key_1` and so on.
         span: The first and the last of the labels' moments.
         created_counts: Whether a value is unknown before its created timestamp; one without it is never known.
-
-    Returns:
-        Columns `feature_0`, `feature_1` and so on, null where nothing was known or it was older than `history.ttl`.
+        labels_are_fewer: Whether there are fewer label rows than feature rows, so that it pays to look first which
+            keys they have.
     """
-    keys = [f"key_{i}" for i in range(len(history.keys))]
-    by_created = created_counts and history.created is not None
-    features = [_unless_expired(f"feature_{i}", history.ttl) for i in range(len(history.features))]
-    on = " AND ".join([*(f"labels.{key} = best.{key}" for key in keys), "labels.moment >= best.known"])
-    return f"""
-        WITH labels AS (FROM {labels}),
-        history AS (SELECT {_history_columns(history, by_created)} FROM {history.rows}),
-        candidates AS (FROM history {_with_a_label(keys)} WHERE {_in_reach(span, history.ttl)}),
-        latest AS (FROM candidates QUALIFY {_is_first([*keys, "known"], NEWEST)}),
-        best AS ({_never_older(keys) if by_created else "FROM latest"})
-        SELECT {", ".join(features)} FROM labels ASOF LEFT JOIN best ON {on} ORDER BY labels.row_id
-    """  # noqa: S608 - names are quoted, all else is numbers
+
+    history: History
+    labels: str
+    span: tuple[int, int]
+    created_counts: bool
+    labels_are_fewer: bool = True
+
+    def has_ties(self) -> str:
+        """A query for one truth: whether two rows of a key became known at one moment, or it looks as if they had.
+
+        Counting hashes takes a third of the time that choosing among the rows would take.
+        """
+        known = ", ".join([*self._keys, "known"])
+        return f"{self._candidates()} SELECT count(*) > count(DISTINCT hash({known})) FROM candidates"  # noqa: S608
+
+    def features(self, *, has_ties: bool) -> str:
+        """A query for the features known at each label row's moment, one row a label row, in the order of `row_id`.
+
+        Args:
+            has_ties: What `has_ties` found; true is never wrong.
+
+        Returns:
+            Columns `feature_0`, `feature_1` and so on, null where nothing was known or it was older than `ttl`.
+        """
+        # A column less to be sorted, where both are one.
+        event = "best.event" if self._by_created else "best.known"
+        features = [_unless_expired(f"feature_{i}", event, self.history.ttl) for i in range(len(self.history.features))]
+        on = " AND ".join([*(f"labels.{key} = best.{key}" for key in self._keys), "labels.moment >= best.known"])
+        chosen = f"QUALIFY {_is_first([*self._keys, 'known'], NEWEST)}" if has_ties else ""
+        return f"""
+            {self._candidates()},
+            latest AS (FROM candidates {chosen}),
+            best AS ({_never_older(self._keys) if self._by_created else "FROM latest"})
+            SELECT {", ".join(features)} FROM labels ASOF LEFT JOIN best ON {on} ORDER BY labels.row_id
+        """  # noqa: S608 - names are quoted, all else is numbers
+
+    @property
+    def _keys(self) -> list[str]:
+        return [f"key_{i}" for i in range(len(self.history.keys))]
+
+    @property
+    def _by_created(self) -> bool:
+        return self.created_counts and self.history.created is not None
+
+    def _candidates(self) -> str:
+        """The beginning of a query: `labels`, and the `candidates` among the feature rows."""
+        with_a_label = f"SEMI JOIN labels USING ({', '.join(self._keys)})" if self._keys else ""
+        wanted = [*(f"{key} IS NOT NULL" for key in self._keys), _in_reach(self.span, self.history.ttl)]
+        return f"""
+            WITH labels AS (FROM {self.labels}),
+            history AS (SELECT {_history_columns(self.history, self._by_created)} FROM {self.history.rows}),
+            candidates AS (
+                FROM history {with_a_label if self.labels_are_fewer else ""} WHERE {" AND ".join(wanted)}
+            )
+        """  # noqa: S608 - names are quoted, all else is numbers
 
 
 def _history_columns(history: History, by_created: bool) -> str:
@@ -96,11 +139,6 @@ def _history_columns(history: History, by_created: bool) -> str:
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 
-def _with_a_label(keys: Sequence[str]) -> str:
-    """Leaves out keys that no label row has, before the rows are sorted."""
-    return f"SEMI JOIN labels USING ({', '.join(keys)})" if keys else ""
-
-
 def _in_reach(span: tuple[int, int], ttl: int | None) -> str:
     """Leaves out rows known too late or too old for any label; a null timestamp fails it as well."""
     first, last = span
@@ -113,11 +151,11 @@ def _never_older(keys: Sequence[str]) -> str:
     return f"FROM latest QUALIFY event = max(event) OVER ({by}ORDER BY known ROWS UNBOUNDED PRECEDING)"
 
 
-def _unless_expired(feature: str, ttl: int | None) -> str:
+def _unless_expired(feature: str, event: str, ttl: int | None) -> str:
     """The best row is the newest, so when it has expired there is none that has not."""
     if ttl is None:
         return f"best.{feature}"
-    return f"CASE WHEN best.event >= labels.moment - {ttl} THEN best.{feature} END AS {feature}"
+    return f"CASE WHEN {event} >= labels.moment - {ttl} THEN best.{feature} END AS {feature}"
 
 
 def events_between(histories: Sequence[tuple[History, Sequence[str]]], start: int, end: int) -> str:

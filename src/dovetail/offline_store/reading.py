@@ -16,7 +16,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.repo_config import RepoConfig
 
-from dovetail.offline_store.asof import History, events_between, features_as_of, rows_between, text
+from dovetail.offline_store.asof import History, Question, events_between, rows_between, text
 from dovetail.offline_store.label_rows import LabelRows, from_frame, from_query
 from dovetail.offline_store.moments import OfflineStoreError, to_datetime, to_moment, warn_of_naive
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
@@ -77,7 +77,7 @@ def _stopped_after(connection: duckdb.DuckDBPyConnection, timeout: float | None)
         watcher.join()
 
 
-def label_rows(connection: duckdb.DuckDBPyConnection, entity_df: pd.DataFrame | str) -> LabelRows:
+def label_rows(connection: duckdb.DuckDBPyConnection, config: RepoConfig, entity_df: pd.DataFrame | str) -> LabelRows:
     """The label rows, from a frame or a query.
 
     Raises:
@@ -86,7 +86,7 @@ def label_rows(connection: duckdb.DuckDBPyConnection, entity_df: pd.DataFrame | 
     if isinstance(entity_df, pd.DataFrame):
         return from_frame(entity_df)
     if isinstance(entity_df, str):
-        return from_query(connection, entity_df)
+        return from_query(connection, entity_df, config.offline_store.temp_directory)
     raise InvalidEntityType(type(entity_df))
 
 
@@ -134,17 +134,23 @@ def join_in_batches(
     created_counts: bool,
     max_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """As `_join`, a batch at a time: each view's features are a table of DuckDB's, which it spills like any other."""
+    """As `join`, a batch at a time: each view's features are a table of DuckDB's, which it spills like any other."""
     names: list[str] = []
-    tables: list[str] = []
+    parts: list[str] = []
     for view, query in _queries(connection, config, labels, views, created_counts):
-        columns = [f"feature_{len(names) + place}" for place in range(len(view.features))]
-        tables.append(f"features_{len(tables)}")
+        columns = ", ".join(f"feature_{len(names) + place}" for place in range(len(view.features)))
         names += view.features
-        connection.execute(f"CREATE TABLE {tables[-1]} ({', '.join(columns)}) AS {query}")
+        if len(parts) < len(views) - 1:
+            parts.append(f"features_{len(parts)}")
+            connection.execute(f"CREATE TABLE {parts[-1]} ({columns}) AS {query}")
+        else:
+            # The last one is read as it comes.
+            parts.append(f"({query}) AS last ({columns})")
+    if not parts:
+        yield from labels.table.to_batches(max_rows)
+        return
     start = 0
-    reader = connection.sql(f"FROM {' POSITIONAL JOIN '.join(tables)}").to_arrow_reader(max_rows)
-    for batch in reader:
+    for batch in connection.sql(f"FROM {' POSITIONAL JOIN '.join(parts)}").to_arrow_reader(max_rows):
         for part in (batch.slice(at, max_rows) for at in range(0, batch.num_rows, max_rows)):
             rows = labels.table.slice(start, part.num_rows)
             start += part.num_rows
@@ -170,8 +176,20 @@ def _queries(
     for view, (rows, _) in zip(views, sources, strict=True):
         kinds = [rows.schema.field(key).type for key in view.keys]
         connection.register("label_rows", labels.keyed(list(view.keys.values()), kinds))
-        history = view.history(rows.relation)
-        yield view, features_as_of(history, "label_rows", labels.span or (0, 0), created_counts=created_counts)
+        question = Question(
+            view.history(rows.relation),
+            "label_rows",
+            labels.span or (0, 0),
+            created_counts,
+            labels_are_fewer=labels.table.num_rows < _one(connection, f"SELECT count(*) FROM {rows.relation}"),  # noqa: S608
+        )
+        yield view, question.features(has_ties=_one(connection, question.has_ties()))
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """The one value that a query gives."""
+    (value,) = connection.sql(query).fetchall()[0]
+    return value
 
 
 def _checked(

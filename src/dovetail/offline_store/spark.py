@@ -12,8 +12,9 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
 from pydantic import Field, StrictBool, StrictStr
+from pyspark.errors import PySparkException
 
-from dovetail.offline_store.label_rows import from_frame, from_table
+from dovetail.offline_store.label_rows import failed_query, from_frame, from_table
 from dovetail.offline_store.moments import to_moment
 from dovetail.offline_store.reading import metadata
 from dovetail.offline_store.spark_jobs import job
@@ -74,7 +75,10 @@ class SparkUnionOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
         elif isinstance(entity_df, pd.DataFrame):
             labels = from_frame(entity_df)
         elif isinstance(entity_df, str):
-            labels = from_table(session(config).sql(entity_df).toArrow())
+            try:
+                labels = from_table(session(config).sql(entity_df).toArrow())
+            except PySparkException as error:
+                raise failed_query(str(error), "Spark's") from error
         else:
             raise InvalidEntityType(type(entity_df))
         return job(

@@ -50,7 +50,7 @@ def _open(config: RepoConfig, source: DataSource | None) -> tuple[DataFrame, Row
         # What Hadoop says, as of a scheme that it does not know, comes from Java as it is.
         said = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else str(error)
         raise OfflineStoreError(
-            f"a source cannot be read: {said.splitlines()[0][:200]}",
+            f"a source cannot be read: {said.strip().splitlines()[0][:200]}",
             where=f"at {path}",
             expected="Expected: a Parquet file, a folder of them or a pattern, where every executor can read it.",
             todo="Make the file, or correct the path of the FileSource"

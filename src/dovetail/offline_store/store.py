@@ -19,7 +19,6 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
 from pydantic import PositiveInt, StrictBool, StrictStr
 
-from dovetail.offline_store.label_rows import from_query
 from dovetail.offline_store.reading import connect, events, join, join_in_batches, label_rows, metadata, pull
 from dovetail.offline_store.retrieval import DeferredRetrievalJob
 from dovetail.offline_store.sources import local_path
@@ -95,9 +94,8 @@ class DuckDBAsofOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast is un
         with connect(config) as connection:
             if entity_df is None:
                 start, end = compute_non_entity_date_range(feature_views, start_date, end_date)
-                labels = from_query(connection, events(connection, config, views, start, end))
-            else:
-                labels = label_rows(connection, entity_df)
+                entity_df = events(connection, config, views, start, end)
+            labels = label_rows(connection, config, entity_df)
 
         def read(timeout: float | None) -> pa.Table:
             with connect(config, timeout) as connection:

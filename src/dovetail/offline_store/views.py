@@ -11,6 +11,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.types import from_feast_to_pyarrow_type
 
 from dovetail.offline_store.asof import History
+from dovetail.offline_store.kinds import is_alike
 from dovetail.offline_store.moments import MICROSECOND, OfflineStoreError
 from dovetail.offline_store.names import check_features, features_by_view
 
@@ -71,7 +72,7 @@ class RequestedView:
         wrong = [
             f"'{column}' is {schema.field(column).type}, not {dtype}"
             for column, dtype in self.types.items()
-            if _kind(schema.field(column).type) not in (_kind(dtype), "null")
+            if not is_alike(schema.field(column).type, dtype)
         ]
         if wrong:
             raise OfflineStoreError(
@@ -128,17 +129,3 @@ def _requested(view: FeatureView, features: Sequence[str], full_feature_names: b
             if field.name in features
         },
     )
-
-
-def _kind(dtype: pa.DataType) -> str:
-    """Types that stand for each other: 32 or 64 bits, integers or floats, whole seconds or microseconds."""
-    if pa.types.is_dictionary(dtype):
-        return _kind(dtype.value_type)
-    kinds = {
-        "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
-        "bytes": (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
-        "number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
-        "time": (pa.types.is_timestamp, pa.types.is_date),
-        "list": (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
-    }
-    return next((kind for kind, tests in kinds.items() if any(test(dtype) for test in tests)), str(dtype))

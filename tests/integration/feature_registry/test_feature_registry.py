@@ -1,5 +1,6 @@
 """Feast's registry in a guarded file: whole or not written, and nobody's work lost."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -106,6 +107,20 @@ def test_a_change_in_between_is_not_lost(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a", "b"]
     slow.update_registry_proto(slow.get_registry_proto())
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_disk_that_loses_what_it_took_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is read back before it takes the old one's place; no version that is kept is lost."""
+    for number in range(4):
+        store(tmp_path).apply([entity(f"e{number}")])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ready = store(tmp_path)
+    # The disk has it, and then has only half of it.
+    monkeypatch.setattr("os.fsync", lambda file: os.ftruncate(file, 20))
+    for _ in range(6):
+        with pytest.raises(OSError, match="does not hold what was written to it"):
+            ready.apply([entity("b")])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_registry_of_another_project_is_not_replaced(tmp_path: Path) -> None:

@@ -119,6 +119,17 @@ def test_a_key_that_label_rows_have_not_is_said(tmp_path: Path, kind: str) -> No
         feast.get_historical_features(LABELS.astype({"driver": "string"}), ["trips:trips"]).to_arrow()
 
 
+@pytest.mark.parametrize("query", ["SELEC 1", "SELECT * FROM nowhere"])
+def test_a_query_that_fails_is_said(tmp_path: Path, kind: str, query: str) -> None:
+    """What the engine says of the query for label rows, and whose language it is."""
+    write(tmp_path, "trips")
+    feast = store(tmp_path, kind)
+    feast.apply([DRIVER, view("trips")])
+    with pytest.raises(OfflineStoreError, match=r"the query for the label rows failed: .*(SELEC|nowhere)") as failure:
+        feast.get_historical_features(query, ["trips:trips"])
+    assert f"as {'Spark' if kind == 'spark' else 'DuckDB'}'s SQL" in str(failure.value)
+
+
 def test_feast_itself_refuses_wrong_names_before_the_store(tmp_path: Path) -> None:
     """It names the first one alone, in its own words: those in the table of docs/offline-store.md."""
     feast = store(tmp_path)

@@ -1,5 +1,6 @@
 """Label rows keep what they are, and are refused with their row numbers when they have no proper moment."""
 
+import re
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -58,14 +59,37 @@ def test_of_two_timestamp_columns_neither_is_guessed() -> None:
         from_frame(pd.DataFrame({"departs": [NOON], "arrives": [NOON]}))
 
 
-@pytest.mark.parametrize(
-    ("keys", "kind"), [(pa.array(["1"]), pa.int64()), (pa.array(["1"]).dictionary_encode(), pa.int64())]
-)
-def test_text_keys_do_not_meet_numbers(keys: pa.Array, kind: pa.DataType) -> None:
-    """DuckDB would take '1' for 1; in the source they are different keys."""
+OTHER_KEYS = {
+    "text": pa.array(["1"]),
+    "category": pa.array(["1"]).dictionary_encode(),
+    "bytes": pa.array([b"1"]),
+    "truth": pa.array([True]),
+    "moment": pa.array([NOON]),
+    "list": pa.array([[1]]),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_KEYS)
+def test_keys_of_another_kind_do_not_meet_numbers(name: str) -> None:
+    """DuckDB would take '1' or true for 1, and would not say which column a moment is in."""
+    keys = OTHER_KEYS[name]
     labels = from_table(pa.table({"event_timestamp": [NOON], "driver": keys}))
-    with pytest.raises(OfflineStoreError, match=r"join key 'driver' is .*string.* in the label rows and int64 in the"):
-        labels.keyed(["driver"], [kind])
+    said = f"join key 'driver' is {keys.type} in the label rows and int64 in the source"
+    with pytest.raises(OfflineStoreError, match=re.escape(said)):
+        labels.keyed(["driver"], [pa.int64()])
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float64(), pa.decimal128(20, 2)], ids=str)
+def test_numbers_meet_numbers(kind: pa.DataType) -> None:
+    """pandas makes floats of integers beside nulls."""
+    labels = from_table(pa.table({"event_timestamp": [NOON], "driver": [1.0]}))
+    assert labels.keyed(["driver"], [kind])["key_0"].to_pylist() == [1.0]
+
+
+def test_a_column_of_several_types_is_named() -> None:
+    """Arrow has one type a column; pandas lets anything stand beside anything."""
+    with pytest.raises(OfflineStoreError, match=r"several types: .* failed for column note .*\n  in the label rows"):
+        from_frame(pd.DataFrame({"event_timestamp": [NOON, NOON], "note": [1, "a"]}))
 
 
 def test_a_missing_key_column_is_named_with_what_is_there() -> None:
