@@ -1,18 +1,18 @@
-"""Models against each other on the same rows: bootstrap intervals, slices, and the gate's decision.
+"""Models against each other on the same rows: paired bootstrap intervals, overall and by slice.
 
-Each bootstrap replicate draws rows once, for all models: their difference is then free of the luck of the draw.
+Each replicate draws rows once, for all models: their difference is then free of the luck of the draw.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, stdtrit
 
-from dovetail.science.metrics import METRICS, SMALLER_IS_BETTER, Metrics, Numbers, measure, rank
+from dovetail.science.metrics import METRICS, SMALLER_IS_BETTER, Metrics, Numbers, rank
 from dovetail.science.slices import slice_rows
-from dovetail.settings.schema import Evaluation, Gate
 
 
 class Estimate(NamedTuple):
@@ -21,6 +21,55 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """How many replicates are drawn, from which seed, and what share of them an interval holds.
+
+    Rows of one block are drawn together or not at all: they share what no model can know, like a day's weather.
+    `blocks` is each row's block, whatever its value; None: every row is its own.
+    """
+
+    n: int
+    confidence: float
+    seed: int
+    blocks: Numbers | None = None
+
+    def within(self, rows: Numbers) -> "Resampling":
+        """The same for these rows alone."""
+        return self if self.blocks is None else replace(self, blocks=self.blocks[rows])
+
+    def weights(self, n_rows: int) -> Iterator[Numbers]:
+        """How often each row was drawn, one array a replicate."""
+        block = None if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
+        n_blocks = self.n_blocks(n_rows)
+        random = np.random.default_rng(self.seed)
+        for _ in range(self.n):
+            # Counting drawn numbers is the multinomial weight vector, six times faster than drawing it directly.
+            drawn = np.bincount(random.integers(0, n_blocks, n_blocks), minlength=n_blocks).astype(np.float64)
+            yield drawn if block is None else drawn[block]
+
+    def n_blocks(self, n_rows: int) -> int:
+        """How many blocks the rows lie in."""
+        return n_rows if self.blocks is None else len(np.unique(self.blocks))
+
+    def estimate(self, value: float, draws: Numbers, n_rows: int) -> Estimate:
+        """The value with the interval of its replicates, which are of so many rows.
+
+        Few blocks vary less in replicates than in truth: the interval is as much wider as Student's is than the
+        normal one (the expanded percentile interval: https://doi.org/10.1080/00031305.2015.1089789, section 4).
+        """
+        # A replicate of a small slice may lack a class and measure nothing: it is left out.
+        known, n = draws[~np.isnan(draws)], self.n_blocks(n_rows)
+        if not len(known) or n < 2:
+            return UNKNOWN._replace(value=float(value))
+        level = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + self.confidence) / 2))
+        low, high = np.quantile(known, [1 - level, level])
+        return Estimate(float(value), float(low), float(high))
 
 
 class SliceRow(NamedTuple):
@@ -35,27 +84,19 @@ class SliceRow(NamedTuple):
     too_small: bool
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The gate's answer, with a sentence for each reason and the numbers behind them."""
-
-    promoted: bool
-    reasons: tuple[str, ...]
-    numbers: dict[str, float]
-
-
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
     """The models' metrics on all rows, and on each replicate: (replicates, metrics), the same rows for all models."""
 
     point: dict[str, Metrics]
     draws: dict[str, Numbers]
-    confidence: float
+    n_rows: int
+    resampling: Resampling
 
     def estimate(self, model: str, metric: str) -> Estimate:
         """A model's metric with its interval."""
         column = METRICS.index(metric)
-        return self._estimate(self.point[model][column], self.draws[model][:, column])
+        return self.resampling.estimate(self.point[model][column], self.draws[model][:, column], self.n_rows)
 
     def estimates(self, model: str) -> dict[str, Estimate]:
         """All of a model's metrics with their intervals, by metric."""
@@ -65,28 +106,30 @@ class Bootstrap:
         """How much better the model is than the reference, with the paired interval; above 0 is better."""
         column, sign = METRICS.index(metric), -1 if metric in SMALLER_IS_BETTER else 1
         difference = self.draws[model][:, column] - self.draws[reference][:, column]
-        return self._estimate(sign * (self.point[model][column] - self.point[reference][column]), sign * difference)
+        value = self.point[model][column] - self.point[reference][column]
+        return self.resampling.estimate(sign * value, sign * difference, self.n_rows)
 
-    def _estimate(self, value: float, draws: Numbers) -> Estimate:
-        # A replicate of a small slice may lack a class and measure nothing: it is left out.
-        known = draws[~np.isnan(draws)]
-        if not len(known):
-            return Estimate(value, float("nan"), float("nan"))
-        low, high = np.quantile(known, [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
-        return Estimate(float(value), float(low), float(high))
+    def gains(self, model: str, reference: str) -> dict[str, Estimate]:
+        """All of `gain`, by metric."""
+        return {metric: self.gain(model, reference, metric) for metric in METRICS}
 
 
-def bootstrap(y: Numbers, predictions: Mapping[str, Numbers], n: int, confidence: float, seed: int) -> Bootstrap:
-    """`n` replicates of every model's metrics, paired; `predictions` are by model, in the order of `y`."""
+def time_blocks(moments: "pd.Series[Any]", hours: float | None) -> Numbers | None:
+    """Each row's block: the stretch of so many hours of UTC that its moment lies in; None: every row is its own."""
+    if hours is None:
+        return None
+    since = moments - pd.Timestamp(0, tz="UTC")
+    return (since // pd.Timedelta(hours=hours)).to_numpy()
+
+
+def bootstrap(y: Numbers, predictions: Mapping[str, Numbers], resampling: Resampling) -> Bootstrap:
+    """Every model's metrics and their replicates, paired; `predictions` are by model, in the order of `y`."""
     rankings = {model: rank(y, p) for model, p in predictions.items()}
-    random = np.random.default_rng(seed)
-    draws: dict[str, Numbers] = {model: np.empty((n, len(METRICS))) for model in rankings}
-    for replicate in range(n):
-        # Counting drawn row numbers is the multinomial weight vector, six times faster than drawing it directly.
-        weight = np.bincount(random.integers(0, len(y), len(y)), minlength=len(y)).astype(np.float64)
+    draws: dict[str, Numbers] = {model: np.empty((resampling.n, len(METRICS))) for model in rankings}
+    for replicate, weight in enumerate(resampling.weights(len(y))):
         for model, ranking in rankings.items():
             draws[model][replicate] = ranking.measure(weight)
-    return Bootstrap({model: ranking.measure() for model, ranking in rankings.items()}, draws, confidence)
+    return Bootstrap({model: ranking.measure() for model, ranking in rankings.items()}, draws, len(y), resampling)
 
 
 def by_slice(
@@ -94,101 +137,21 @@ def by_slice(
     predictions: Mapping[str, Numbers],
     slices: Mapping[str, pd.Categorical],
     metric: str,
-    settings: Evaluation,
-    seed: int,
+    min_rows: int,
+    resampling: Resampling,
 ) -> list[SliceRow]:
-    """One row a slice, value and model; a slice under `min_slice_rows` or with one class only gets no number."""
+    """One row a slice, value and model; a slice under `min_rows` or with one class only gets no number."""
     table = []
     for name, value, rows in slice_rows(slices):
-        share, too_small = float(y[rows].mean()), not _is_enough(y[rows], settings.min_slice_rows)
+        share, too_small = float(y[rows].mean()), not is_enough(y[rows], min_rows)
         parts = {model: p[rows] for model, p in predictions.items()}
-        n = 0 if too_small else settings.n_bootstrap
-        estimates = _slice_estimates(y[rows], parts, metric, n, settings.confidence, seed)
-        table += [
-            SliceRow(name, value, model, len(rows), share, estimate, too_small) for model, estimate in estimates.items()
-        ]
+        measured = None if too_small else bootstrap(y[rows], parts, resampling.within(rows))
+        for model in predictions:
+            estimate = measured.estimate(model, metric) if measured else UNKNOWN
+            table.append(SliceRow(name, value, model, len(rows), share, estimate, too_small))
     return table
 
 
-def decide(
-    y: Numbers,
-    predictions: Mapping[str, Numbers],
-    slices: Mapping[str, pd.Categorical],
-    gate: Gate,
-    evaluation: Evaluation,
-    seed: int,
-) -> Decision:
-    """Whether `predictions['challenger']` takes the place of `predictions['champion']`; all have the same rows.
-
-    It must beat `predictions['baseline']`, its interval above 0. Where there is a champion it must also be better by
-    the margin, the paired interval above 0, and on no slice worse by more than the tolerance. Slices under
-    `min_slice_rows` have no say: there a difference of the tolerance is luck.
-    """
-    result = bootstrap(y, predictions, evaluation.n_bootstrap, evaluation.confidence, seed)
-    over_baseline = result.gain("challenger", "baseline", gate.metric)
-    verdicts = [(over_baseline.low > 0, f"{_said(over_baseline, gate.metric)} over the baseline; must be above 0")]
-    numbers = {f"challenger_{gate.metric}": result.estimate("challenger", gate.metric).value}
-    numbers |= _numbers("gain_over_baseline", over_baseline)
-    if "champion" in predictions:
-        gain = result.gain("challenger", "champion", gate.metric)
-        is_better = gain.value >= gate.margin and gain.value > 0 and gain.low > 0
-        wanted = f"must be at least {gate.margin:g} with its interval above 0"
-        verdicts.append((is_better, f"{_said(gain, gate.metric)} over the champion; {wanted}"))
-        numbers[f"champion_{gate.metric}"] = result.estimate("champion", gate.metric).value
-        numbers |= _numbers("gain_over_champion", gain)
-        damaged, worst = _damaged_slices(y, predictions, slices, gate, evaluation, seed)
-        verdicts += [(False, sentence) for sentence in damaged]
-        numbers |= {"worst_slice_gain": worst} if np.isfinite(worst) else {}
-    promoted = all(holds for holds, _ in verdicts)
-    return Decision(promoted, tuple(sentence for holds, sentence in verdicts if holds == promoted), numbers)
-
-
-def _damaged_slices(
-    y: Numbers,
-    predictions: Mapping[str, Numbers],
-    slices: Mapping[str, pd.Categorical],
-    gate: Gate,
-    evaluation: Evaluation,
-    seed: int,
-) -> tuple[list[str], float]:
-    """A sentence for each damaged slice, and the smallest gain on any slice that is big enough (nan: none is)."""
-    sentences, worst = [], float("nan")
-    for name, value, rows in slice_rows(slices):
-        if not _is_enough(y[rows], evaluation.min_slice_rows):
-            continue
-        pair = {model: predictions[model][rows] for model in ("challenger", "champion")}
-        gain = _point_gain(y[rows], pair, gate.metric)
-        worst = float(np.fmin(worst, gain))
-        # Resampling is slow and only a slice beyond the tolerance needs it.
-        if gain < -gate.slice_tolerance:
-            paired = bootstrap(y[rows], pair, evaluation.n_bootstrap, evaluation.confidence, seed)
-            estimate = paired.gain("challenger", "champion", gate.metric)
-            limit = f"may be worse by {gate.slice_tolerance:g}"
-            sentences.append(f"{_said(estimate, gate.metric)} on {name} {value} ({len(rows)} rows); {limit}")
-    return sentences, worst
-
-
-def _point_gain(y: Numbers, pair: Mapping[str, Numbers], metric: str) -> float:
-    new, old = (getattr(measure(y, pair[model]), metric) for model in ("challenger", "champion"))
-    return float(old - new if metric in SMALLER_IS_BETTER else new - old)
-
-
-def _slice_estimates(
-    y: Numbers, predictions: Mapping[str, Numbers], metric: str, n: int, confidence: float, seed: int
-) -> dict[str, Estimate]:
-    if not n:
-        return dict.fromkeys(predictions, Estimate(float("nan"), float("nan"), float("nan")))
-    result = bootstrap(y, predictions, n, confidence, seed)
-    return {model: result.estimate(model, metric) for model in predictions}
-
-
-def _is_enough(y: Numbers, min_rows: int) -> bool:
+def is_enough(y: Numbers, min_rows: int) -> bool:
+    """Whether a metric of these labels says something: enough rows, of both classes."""
     return len(y) >= min_rows and 0 < y.sum() < len(y)
-
-
-def _said(gain: Estimate, metric: str) -> str:
-    return f"gain in {metric} {gain.value:+.4f} (interval {gain.low:+.4f} to {gain.high:+.4f})"
-
-
-def _numbers(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dovetail.science.metrics import Numbers, calibration, measure, rank, roc_points
 
 if TYPE_CHECKING:
-    from dovetail.science.comparison import SliceRow
+    from dovetail.science.comparison import Estimate, SliceRow
 
 COLOURS = ("#1f5fa8", "#d1792b", "#7a7a7a", "#2e8b57")  # told apart in grey and by most colour-blind people
 _STYLE: Any = {
@@ -115,6 +115,31 @@ def slices(rows: Sequence["SliceRow"], metric: str, title: str) -> Figure:
     return figure
 
 
+def comparison(
+    cells: Mapping[str, "Estimate"],
+    effects: Mapping[str, "Estimate"],
+    inputs: Mapping[str, float],
+    slices: Mapping[str, "Estimate"],
+    metric: str,
+    title: str,
+) -> Figure:
+    """Both models on both data versions, what made the change, and the inputs and slices that moved most."""
+    heights = (max(len(cells), len(effects), 2), max(len(inputs), len(slices), 3))
+    figure, axes = _axes(2, 2, (12, 2.6 + 0.3 * sum(heights)), title, height_ratios=heights)
+    _whiskers(axes[0, 0], cells, COLOURS[0], metric)
+    _whiskers(axes[0, 1], effects, COLOURS[1], f"change of {metric}: what did it", zero=True)
+    at = np.arange(heights[1])[::-1][: len(inputs)]
+    axes[1, 0].barh(at, list(inputs.values()), height=0.6, color=COLOURS[2])
+    axes[1, 0].set_yticks(at, list(inputs))
+    axes[1, 0].set_ylim(-0.6, heights[1] - 0.4)
+    axes[1, 0].grid(axis="y", visible=False)
+    axes[1, 0].set_xlabel(f"what each input moves {metric} by")
+    _whiskers(axes[1, 1], slices, COLOURS[3], f"change of {metric} by slice", zero=True)
+    for each in axes.flat:
+        each.locator_params(axis="x", nbins=6)
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file, same picture, same bytes."""
     file = io.BytesIO()
@@ -129,6 +154,19 @@ def _axes(n_rows: int, n_columns: int, size: tuple[float, float], title: str, **
         axes = figure.subplots(n_rows, n_columns, **grid)
     figure.suptitle(title, fontsize=12)
     return figure, axes
+
+
+def _whiskers(axes: Axes, estimates: Mapping[str, "Estimate"], colour: str, label: str, *, zero: bool = False) -> None:
+    """A point with its interval for each, the first on top; `zero` draws where nothing changes."""
+    at = np.arange(len(estimates))[::-1]
+    value, low, high = (np.array([getattr(e, part) for e in estimates.values()]) for part in ("value", "low", "high"))
+    whiskers = np.nan_to_num([value - low, high - value])
+    axes.errorbar(value, at, xerr=whiskers, fmt="o", markersize=5, elinewidth=1.4, color=colour)
+    if zero:
+        axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(at, list(estimates))
+    axes.set_ylim(-0.6, len(estimates) - 0.4)
+    axes.set_xlabel(label)
 
 
 def _finish(axes: Axes, x: str, y: str, legend: Any) -> None:

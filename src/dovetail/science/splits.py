@@ -27,7 +27,7 @@ MIN_CLASS_ROWS = 30
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the split: whether it holds, and the numbers that say so."""
+    """One promise, of the split or of the gate: whether it holds, and the numbers that say so."""
 
     name: str
     holds: bool

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dovetail.errors import SettingsError
 
 Format = Literal["text", "json"]
-Reason = Annotated[str, Field(min_length=1, description="why, for whoever reads the journal")]
+Reason = Annotated[str, Field(min_length=1, max_length=2000, description="why, for whoever reads the journal")]
 Version = Annotated[int, Field(gt=0, description="a version of the use case's registered model")]
 
 
@@ -17,6 +17,14 @@ class Arguments(BaseModel):
     """Frozen, and refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Promote(Arguments):
+    """What is asked of the gate beyond the settings."""
+
+    approval: Literal["required"] | None = Field(
+        None, description="required: also where the profile does not ask for it"
+    )
 
 
 class Approve(Arguments):
@@ -54,7 +62,7 @@ class History(Arguments):
 
 
 class Trace(Arguments):
-    """One end of the thread; exactly one of the first six."""
+    """One end of the thread: at most one of the first six, the champion when there is none."""
 
     model: str | None = Field(None, description="NAME@ALIAS, NAME/VERSION, an alias or a version")
     run: str | None = Field(None, description="an MLflow run's id")
@@ -70,6 +78,7 @@ class Reproduce(Arguments):
     """The model version that is made again."""
 
     model: str = Field("champion", description="NAME@ALIAS, NAME/VERSION, an alias or a version")
+    anyway: bool = Field(False, description="go on where the code or the packages are not those of the time")
 
 
 class Compare(Arguments):
@@ -82,6 +91,7 @@ class Compare(Arguments):
 
 # By the operation's name; an operation that is not here has no arguments of its own.
 ARGUMENTS: Mapping[str, type[Arguments]] = {
+    "promote": Promote,
     "approve": Approve,
     "reject": Reject,
     "rollback": Rollback,

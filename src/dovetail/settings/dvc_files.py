@@ -3,10 +3,13 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from dovetail.errors import WorkspaceError
 
 # In conf/, but never in params.yaml: WHERE to run. .dvcignore names the same.
 INFRA = ("config.yaml", "profile")
@@ -66,6 +69,50 @@ def dvc_hash(path: Path, skip: tuple[str, ...] = ()) -> str | None:
     tree = [{"md5": dvc_hash(file), "relpath": name.as_posix()} for name, file in files if name.parts[0] not in skip]
     listing = json.dumps(sorted(tree, key=lambda entry: str(entry["relpath"])))
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def made_inputs(root: Path, stage: str) -> list[str]:
+    """The inputs of a stage that other stages made, as dvc.yaml declares both; empty when it is no stage."""
+    made = _makers(root)
+    return [path for path in _read(root / "dvc.yaml").get("stages", {}).get(stage, {}).get("deps", []) if path in made]
+
+
+def require_as_made(root: Path, paths: Iterable[str]) -> None:
+    """Nothing, when each path holds what its stage made, byte for byte.
+
+    DVC does not look by itself: an object of its cache that was altered is checked out, and called up to date
+    (DVC 3.67; https://github.com/iterative/dvc/issues/9561).
+
+    Raises:
+        WorkspaceError: a file or folder differs from what dvc.lock recorded, or nothing is recorded; all are named.
+    """
+    makers = _makers(root)
+    found = {path: dvc_hash(root / path) for path in paths}
+    recorded = {path: recorded_hashes(root, makers[path]).get(path) for path in found}
+    differ = [path for path in found if found[path] is None or found[path] != recorded[path]]
+    if differ:
+        lines = [
+            f"  - {path} is {found[path] or 'not there'}, {makers[path]} made {recorded[path] or 'nothing yet'}"
+            for path in differ
+        ]
+        # DVC looks into those objects of its cache that can be written to, and throws damaged ones away.
+        mend = 'Let DVC check its cache and mend what is damaged:  chmod -R u+w "$(dvc cache dir)" && dvc repro'
+        is_altered = any(found[path] and recorded[path] for path in differ)
+        raise WorkspaceError(
+            "\n".join(["data is not what the pipeline made", *lines]),
+            where=f"in {root}, by the hashes in dvc.lock; nothing was computed from it.",
+            todo=mend if is_altered else "Make it:  dvc repro",
+        )
+
+
+def _makers(root: Path) -> dict[str, str]:
+    """Path -> the stage that makes it, of every output in dvc.yaml."""
+    return {
+        out if isinstance(out, str) else next(iter(out)): stage
+        for stage, entry in _read(root / "dvc.yaml").get("stages", {}).items()
+        for kind in ("outs", "metrics", "plots")
+        for out in entry.get(kind, [])
+    }
 
 
 def is_conf_as_recorded(root: Path) -> bool:

@@ -1,6 +1,7 @@
 """Every step as a Hydra application that is also a DVC stage: same settings, same files, typed at the door."""
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -18,7 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from dovetail.errors import SettingsError
 from dovetail.settings.arguments import Arguments, described, taken
 from dovetail.settings.composition import key_of, leaves, overrides, readable_errors
-from dovetail.settings.dvc_files import declared_keys, is_conf_as_recorded, is_params_as_recorded, load_params
+from dovetail.settings.dvc_files import (
+    declared_keys,
+    is_conf_as_recorded,
+    is_params_as_recorded,
+    load_params,
+    made_inputs,
+    require_as_made,
+)
 from dovetail.settings.schema import Profile, Strict
 from dovetail.settings.validation import Problem, stop_at, validate_pipeline, validate_profile
 from dovetail.settings.workspace import Workspace, current_stage, find_home, find_root
@@ -118,9 +126,14 @@ def _step(module: str, name: str, composed: DictConfig, root: Path, own: Argumen
     profile = validate_profile(values.pop("profile"), root / "conf")
     settings = validate_pipeline(values, root / "conf")
     keys = declared_keys(root, name)
+    require_as_made(root, made_inputs(root, name))
     function = getattr(importlib.import_module(module), name)
     # Feast shows every deprecation of every library again; who runs a step cannot act on them, and the tests can.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    if getattr(own, "format", "text") == "json":  # what is printed is the answer, and nothing else
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(sys.stderr)
     more = [] if own is None else [own]
     return function(settings if keys is None else view(settings, keys), _workspace(root, profile), *more)
 

@@ -21,6 +21,11 @@ def _utc(value: object) -> object:
     return value
 
 
+def _off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -147,20 +152,62 @@ class Slice(Strict):
 
 
 class Evaluation(Strict):
-    """How metrics are measured on the holdout."""
+    """How metrics are measured on the holdout.
+
+    Rows whose moments lie in the same block of time are drawn together for an interval; null: each by itself.
+    """
 
     n_bootstrap: Positive
+    block_hours: float | None = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
     min_slice_rows: Positive
     slices: dict[Name, Slice]
 
 
-class Gate(Strict):
-    """When a challenger takes the champion's place."""
+class Change(Strict):
+    """What becomes of an input's value: one of the three."""
 
+    add: float | None = None
+    multiply: float | None = None
+    set: float | str | None = None
+
+    @model_validator(mode="after")
+    def _changes_once(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if len(given) != 1:
+            raise ValueError(f"give one of add, multiply and set; given: {', '.join(given) or 'none'}")
+        if self.add == 0 or self.multiply == 1:
+            raise ValueError("this changes nothing")
+        return self
+
+
+class Behaviour(Strict):
+    """A change of inputs, by their names, while all others stay; and how the predictions must answer.
+
+    Their mean must move as `expect` says, and at least `share` of the rows must not move against it by more than
+    `tolerance`, a difference of probabilities.
+    """
+
+    change: Annotated[dict[str, Change], Field(min_length=1)]
+    expect: Literal["rise", "fall", "stay"]
+    share: Share
+    tolerance: Share
+
+
+class Gate(Strict):
+    """When a challenger takes the champion's place.
+
+    `floor` is the metric's least for any version (of a metric where smaller is better: its most), `confidence` that
+    of the intervals that decide.
+    """
+
+    mode: Annotated[Literal["enforce", "dry_run", "off"], BeforeValidator(_off)]
     metric: Literal["roc_auc", "average_precision", "brier", "log_loss"]
+    floor: float = Field(ge=0)
     margin: float = Field(ge=0)
+    confidence: float = Field(gt=0, lt=1)
     slice_tolerance: float = Field(ge=0)
+    behaviour: dict[Name, Behaviour]
 
 
 class Drift(Strict):
@@ -173,9 +220,10 @@ class Drift(Strict):
 
 
 class Scoring(Strict):
-    """Which rows are new enough to be scored in batch."""
+    """Which rows are new enough to be scored in batch, and whether by a champion that never passed the gate."""
 
     window_hours: float = Field(gt=0)
+    ungated: Literal["refuse", "warn"] = "refuse"
 
 
 class Parity(Strict):
@@ -265,7 +313,8 @@ class Profile(Strict):
     """WHERE to compute and store; never part of params.yaml.
 
     `feature_store` is Feast's file in feature_repo/. `feature_engine` computes the feature tables and label rows, with
-    the same result; Spark is the one of that file's `offline_store.spark_conf`.
+    the same result; Spark is the one of that file's `offline_store.spark_conf`. `approval` says whether a person has to
+    approve a version before it is promoted.
     """
 
     name: Name
@@ -274,3 +323,4 @@ class Profile(Strict):
     feature_engine: FeatureEngine = "duckdb"
     mlflow: MLflow
     predictions: str
+    approval: Literal["none", "required"] = "none"

@@ -14,6 +14,7 @@ from dovetail.settings.schema import Pipeline, Profile, UseCase
 
 MOST = 10
 LONGEST = 40
+MIN_BLOCKS = 10
 CORRECT = "Correct it there, not in params.yaml, and type the same command again."
 AnySettings = TypeVar("AnySettings", Pipeline, Profile)
 
@@ -46,7 +47,10 @@ def validate_profile(profile: dict[str, Any], conf: Path) -> Profile:
 
 
 def contradictions(usecase: UseCase) -> list[Problem]:
-    """What is wrong between a use case's dates: a part's labels must be known before the next part, and by `until`."""
+    """What is wrong between a use case's dates.
+
+    A part's labels must be known before the next part, and by `until`; the holdout must be long enough for intervals.
+    """
     problems = []
     split, gap = usecase.split, timedelta(hours=usecase.label.maturity_hours)
     parts = {"train": split.train, "validation": split.validation, "holdout": split.holdout}
@@ -68,7 +72,16 @@ def contradictions(usecase: UseCase) -> list[Problem]:
             f"must not be after usecase.until ({usecase.until:%Y-%m-%d %H:%M}), got {split.holdout.end:%Y-%m-%d %H:%M}"
         )
         problems.append(Problem("usecase.split.holdout.end", text))
-    return problems
+    return [*problems, *_too_few_blocks(usecase)]
+
+
+def _too_few_blocks(usecase: UseCase) -> list[Problem]:
+    hours, holdout = usecase.evaluation.block_hours, usecase.split.holdout
+    n_blocks = (holdout.end - holdout.start) / timedelta(hours=hours) if hours else float("inf")
+    if n_blocks >= MIN_BLOCKS:
+        return []
+    text = f"must leave the holdout {MIN_BLOCKS} blocks or more, or be null: an interval of {n_blocks:.3g} says little"
+    return [Problem("usecase.evaluation.block_hours", text)]
 
 
 def file_of(key: str, params: dict[str, Any], conf: Path) -> str:
@@ -114,7 +127,7 @@ def _problem(kind: type[BaseModel], values: dict[str, Any], detail: ErrorDetails
     *parents, last = detail["loc"] or ("",)
     key = ".".join(map(str, (*prefix, *_without_tags(values, parents), last)))
     if detail["type"] == "extra_forbidden":
-        return Problem(key, "unknown key" + _nearest(str(last), _known_keys(kind, parents)))
+        return Problem(key, "unknown key" + nearest(str(last), _known_keys(kind, parents)))
     if detail["type"] == "missing":
         return Problem(key, "missing")
     is_shown = not prefix and not isinstance(detail["input"], dict | list)
@@ -126,10 +139,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
+    """The end of a sentence about an unknown name: what was probably meant, or all names that there are."""
     by_lower = {key.lower(): key for key in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean '{by_lower[near[0]]}'?" if near else f"; known here: {', '.join(known)}"
+    if near:
+        return f"; did you mean '{by_lower[near[0]]}'?"
+    more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
+    return f"; known here: {', '.join(known[:MOST])}{more}"
 
 
 def _without_tags(values: Any, path: Sequence[int | str]) -> list[int | str]:

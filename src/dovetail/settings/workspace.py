@@ -75,6 +75,11 @@ def current_stage() -> str:
     return os.environ.get("DVC_STAGE", "")
 
 
+def experiment_name() -> str:
+    """DVC's name of the experiment that it is running, empty outside `dvc exp run`."""
+    return os.environ.get("DVC_EXP_NAME", "")
+
+
 def is_experiment() -> bool:
     """True inside `dvc exp run`, which has composed params.yaml from conf/ and its -S overrides by itself."""
     return "DVC_EXP_NAME" in os.environ

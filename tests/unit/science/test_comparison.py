@@ -1,155 +1,136 @@
-"""Paired intervals, slices and the gate's decision."""
+"""Paired intervals, overall and by slice."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dovetail.science.comparison import bootstrap, by_slice, decide
+from dovetail.science.comparison import Resampling, bootstrap, by_slice, time_blocks
 from dovetail.science.metrics import METRICS, Numbers, measure
-from dovetail.settings.schema import Evaluation, Gate
-
-EVALUATION = Evaluation(n_bootstrap=200, confidence=0.95, min_slice_rows=100, slices={})
-GATE = Gate(metric="roc_auc", margin=0.002, slice_tolerance=0.02)
-NO_SLICES: dict[str, pd.Categorical] = {}
 
 
-def rows(n: int = 2000, seed: int = 0) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Labels, a good model's predictions, a poorer one's, and the baseline's."""
+def rows(n: int = 2000, seed: int = 0) -> tuple[Numbers, Numbers, Numbers]:
+    """Labels, a good model's predictions and a poorer one's."""
     random = np.random.default_rng(seed)
     signal = random.normal(size=n)
     y = (random.random(n) < 1 / (1 + np.exp(-signal))).astype(int)
     good, poor = (1 / (1 + np.exp(-(signal + noise * random.normal(size=n)))) for noise in (0.1, 2.0))
-    return y, good, poor, np.full(n, y.mean())
+    return y, good, poor
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_model_gains_nothing_over_itself(metric: str) -> None:
     """Paired, the difference of a model with itself is zero in every replicate."""
-    y, good, _, _ = rows(300)
-    assert bootstrap(y, {"a": good, "b": good}, 50, 0.95, seed=1).gain("a", "b", metric) == (0, 0, 0)
+    y, good, _ = rows(300)
+    assert bootstrap(y, {"a": good, "b": good}, Resampling(50, 0.95, 1)).gain("a", "b", metric) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_gain_above_zero_is_better_whatever_the_metric(metric: str) -> None:
     """Where a smaller value is better, the gain is turned round."""
-    y, good, poor, _ = rows()
-    result = bootstrap(y, {"good": good, "poor": poor}, 100, 0.95, seed=1)
+    y, good, poor = rows()
+    result = bootstrap(y, {"good": good, "poor": poor}, Resampling(100, 0.95, 1))
     assert result.gain("good", "poor", metric).low > 0
     assert result.gain("poor", "good", metric).high < 0
 
 
 def test_a_replicate_is_a_resampling_of_the_rows() -> None:
     """Measuring with weights equals measuring the drawn rows themselves."""
-    y, good, _, _ = rows(50)
+    y, good, _ = rows(50)
     drawn = np.random.default_rng(7).integers(0, 50, 50)
-    assert bootstrap(y, {"a": good}, 1, 0.95, seed=7).draws["a"][0] == pytest.approx(measure(y[drawn], good[drawn]))
+    drawn_once = bootstrap(y, {"a": good}, Resampling(1, 0.95, 7)).draws["a"][0]
+    assert drawn_once == pytest.approx(measure(y[drawn], good[drawn]))
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
     """Intervals depend on the seed and nothing else."""
-    y, good, poor, _ = rows(200)
-    first, again, other = (bootstrap(y, {"a": good, "b": poor}, 20, 0.9, seed).estimates("b") for seed in (3, 3, 4))
+    y, good, poor = rows(200)
+    first, again, other = (
+        bootstrap(y, {"a": good, "b": poor}, Resampling(20, 0.9, seed)).estimates("b") for seed in (3, 3, 4)
+    )
     assert first == again
     assert first != other
 
 
 def test_the_interval_covers_the_truth() -> None:
     """Of 60 samples about 95 in 100 hold the AUC of a very large one in their interval."""
-    y, good, _, _ = rows(200_000, seed=99)
+    y, good, _ = rows(200_000, seed=99)
     truth = measure(y, good).roc_auc
     estimates = []
     for seed in range(60):
-        y, good, _, _ = rows(300, seed)
-        estimates.append(bootstrap(y, {"a": good}, 100, 0.95, seed).estimate("a", "roc_auc"))
+        y, good, _ = rows(300, seed)
+        estimates.append(bootstrap(y, {"a": good}, Resampling(100, 0.95, seed)).estimate("a", "roc_auc"))
     assert 52 <= sum(estimate.low <= truth <= estimate.high for estimate in estimates) <= 60
 
 
 def test_a_small_slice_is_listed_without_a_number() -> None:
     """A slice under the minimum is shown as too small, the others with their interval."""
-    y, good, _, _ = rows(500)
+    y, good, _ = rows(500)
     side = np.where(np.arange(500) < 20, "small", "big")
-    big, small = by_slice(y, {"model": good}, {"side": pd.Categorical(side)}, "roc_auc", EVALUATION, seed=0)
+    resampling = Resampling(200, 0.95, 0)
+    big, small = by_slice(y, {"model": good}, {"side": pd.Categorical(side)}, "roc_auc", 100, resampling)
     assert (big.value, big.rows, big.too_small) == ("big", 480, False)
     assert big.metric.low < big.metric.value < big.metric.high
     assert (small.value, small.rows, small.too_small) == ("small", 20, True)
     assert np.isnan(small.metric.value)
 
 
-def test_a_better_challenger_is_promoted() -> None:
-    """Better than baseline and champion, worse on no slice: promoted, with the numbers."""
-    y, good, poor, base = rows()
-    decision = decide(
-        y,
-        {"challenger": good, "champion": poor, "baseline": base},
-        {"half": pd.Categorical(y * 0)},
-        GATE,
-        EVALUATION,
-        0,
-    )
-    assert decision.promoted
-    assert decision.numbers["gain_over_champion_low"] > 0
-    assert [reason.split(" over ")[1] for reason in decision.reasons] == [
-        "the baseline; must be above 0",
-        "the champion; must be at least 0.002 with its interval above 0",
-    ]
+def test_rows_of_a_block_are_drawn_together() -> None:
+    """Each replicate has as many blocks as there are, and each row as often as its block, whatever it is called."""
+    blocks = np.array(["mon", "tue", "mon", "wed", "tue"])
+    weights = np.array(list(Resampling(50, 0.95, 1, blocks).weights(5)))
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 1] == weights[:, 4]).all()
+    assert set(weights[:, [0, 1, 3]].sum(axis=1)) == {3}
+    assert len(np.unique(weights, axis=0)) > 5
 
 
-def test_an_equal_challenger_is_not_promoted() -> None:
-    """The same predictions as the champion's are no reason to change."""
-    y, good, _, base = rows()
-    decision = decide(y, {"challenger": good, "champion": good, "baseline": base}, NO_SLICES, GATE, EVALUATION, 0)
-    assert not decision.promoted
-    assert decision.reasons == (
-        "gain in roc_auc +0.0000 (interval +0.0000 to +0.0000) over the champion; "
-        "must be at least 0.002 with its interval above 0",
-    )
+def test_a_part_keeps_its_blocks() -> None:
+    """Of rows alone, the blocks of those rows are drawn, and a block that has none of them is not."""
+    part = Resampling(50, 0.95, 1, np.array([3, 3, 5, 7])).within(np.array([0, 2]))
+    weights = np.array(list(part.weights(2)))
+    assert set(weights.sum(axis=1)) == {2}
+    assert Resampling(50, 0.95, 1).within(np.array([0])).blocks is None
 
 
-def test_an_equal_challenger_is_not_promoted_with_no_margin() -> None:
-    """A margin of zero still asks for a gain."""
-    y, good, _, base = rows()
-    gate = GATE.model_copy(update={"margin": 0.0})
-    assert not decide(
-        y, {"challenger": good, "champion": good, "baseline": base}, NO_SLICES, gate, EVALUATION, 0
-    ).promoted
+def test_a_block_is_a_stretch_of_utc() -> None:
+    """A day begins at midnight of UTC; three hours at 0, 3, 6 and so on; without hours there are no blocks."""
+    texts = ["2013-08-03T23:59", "2013-08-04T00:00", "2013-08-04T02:59", "2013-08-04T03:00", "2013-08-03T22:00"]
+    moments = pd.Series(pd.to_datetime(texts, utc=True))
+    days, threes = (time_blocks(moments, hours) for hours in (24, 3))
+    assert (days - days[0]).tolist() == [0, 1, 1, 1, 0]
+    assert (threes - threes[0]).tolist() == [0, 1, 1, 2, 0]
+    assert time_blocks(moments, None) is None
 
 
-def test_a_gain_below_the_margin_is_not_enough() -> None:
-    """A sure but small gain does not pass a large margin."""
-    y, good, poor, base = rows()
-    gate = GATE.model_copy(update={"margin": 0.4})
-    assert not decide(
-        y, {"challenger": good, "champion": poor, "baseline": base}, NO_SLICES, gate, EVALUATION, 0
-    ).promoted
+def days_with_weather(random: np.random.Generator, n_days: int) -> tuple[Numbers, dict[str, Numbers], Numbers]:
+    """Labels, predictions of a model that knows a part of each day's luck and of one that does not, and the days."""
+    day = np.repeat(np.arange(n_days), 100)
+    known, noise, luck = random.normal(size=len(day)), random.normal(size=len(day)), random.normal(size=n_days)[day]
+    y = (random.random(len(day)) < 1 / (1 + np.exp(1.5 - known - 0.7 * luck))).astype(int)
+    scores = {"a": known + luck / 3, "b": known + noise / 3}
+    return y, {model: 1 / (1 + np.exp(-score)) for model, score in scores.items()}, day
 
 
-def test_the_first_model_need_only_beat_the_baseline() -> None:
-    """Without a champion a model that ranks is promoted, the baseline itself is not."""
-    y, _, poor, base = rows()
-    assert decide(y, {"challenger": poor, "baseline": base}, NO_SLICES, GATE, EVALUATION, 0).promoted
-    refused = decide(y, {"challenger": base, "baseline": base}, NO_SLICES, GATE, EVALUATION, 0)
-    assert refused.reasons == (
-        "gain in roc_auc +0.0000 (interval +0.0000 to +0.0000) over the baseline; must be above 0",
-    )
+@pytest.mark.slow
+def test_days_that_share_their_luck_are_drawn_as_days() -> None:
+    """Of 60 days with weather, intervals by day hold the truth nearly as often as they say, those by row do not."""
+    y, models, _ = days_with_weather(np.random.default_rng(99), 8000)
+    truth = measure(y, models["a"]).roc_auc - measure(y, models["b"]).roc_auc
+    held = {"days": 0, "rows": 0}
+    for seed in range(100):
+        y, models, day = days_with_weather(np.random.default_rng(seed), 60)
+        for name, blocks in {"days": day, "rows": None}.items():
+            gain = bootstrap(y, models, Resampling(100, 0.95, seed, blocks)).gain("a", "b", "roc_auc")
+            held[name] += gain.low <= truth <= gain.high
+    assert held["days"] >= 90
+    assert held["rows"] <= 70
 
 
-def test_a_damaged_slice_refuses_a_challenger_that_is_better_overall() -> None:
-    """Turned round on one slice of 300 rows, the better model is refused, and the slice is named."""
-    y, good, poor, base = rows()
-    side = np.where(np.arange(len(y)) < 300, "hurt", "fine")
-    challenger = np.where(side == "hurt", 1 - good, good)
-    models = {"challenger": challenger, "champion": poor, "baseline": base}
-    decision = decide(y, models, {"side": pd.Categorical(side)}, GATE, EVALUATION, 0)
-    assert not decision.promoted
-    (reason,) = decision.reasons
-    assert "on side hurt (300 rows); may be worse by 0.02" in reason
-    assert decision.numbers["worst_slice_gain"] < -0.2
-
-
-def test_a_slice_too_small_to_judge_refuses_nobody() -> None:
-    """The same damage on 60 rows, under the minimum of 100, is luck as far as anybody can tell."""
-    y, good, poor, base = rows()
-    side = np.where(np.arange(len(y)) < 60, "hurt", "fine")
-    challenger = np.where(side == "hurt", 1 - good, good)
-    models = {"challenger": challenger, "champion": poor, "baseline": base}
-    assert decide(y, models, {"side": pd.Categorical(side)}, GATE, EVALUATION, 0).promoted
+def test_an_interval_of_few_blocks_is_wider() -> None:
+    """Of the same draws: Student's with nine degrees of freedom is a fifth wider than that of many rows."""
+    draws = np.random.default_rng(0).normal(size=100_000)
+    many, few = (Resampling(0, 0.95, 0, blocks).estimate(0.0, draws, 1000) for blocks in (None, np.arange(1000) % 10))
+    assert many.high == pytest.approx(1.96, abs=0.02)
+    assert few.high == pytest.approx(2.262 * (10 / 9) ** 0.5, abs=0.05)
+    alone = Resampling(0, 0.95, 0, np.zeros(1000)).estimate(0.5, draws, 1000)
+    assert (alone.value, np.isnan(alone.low)) == (0.5, True), "of one block nobody knows how it varies"

@@ -62,7 +62,7 @@ def test_an_unknown_step_is_answered_with_the_nearest(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == (
         "SettingsError: there is no step 'trian'\n"
         "  on the command line.\n"
-        "  Did you mean train?\n"
+        "  Did you mean train or trace?\n"
         "  See all steps:  python -m dovetail --help\n"
     )
 

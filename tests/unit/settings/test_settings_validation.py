@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dovetail.errors import SettingsError
 from dovetail.settings.composition import compose
@@ -100,6 +101,11 @@ def test_many_and_long_problems_are_cut() -> None:
             " usecase.split.train.end (2013-07-02 00:00), got 2013-07-03 00:00",
         ),
         (
+            ["usecase.evaluation.block_hours=168"],
+            "usecase.evaluation.block_hours: must leave the holdout 10 blocks or more, or be null: an interval of"
+            " 8.43 says little",
+        ),
+        (
             ["usecase.until=2013-09-30"],
             "usecase.split.holdout.end: must not be after usecase.until (2013-09-30 00:00), got 2013-10-01 00:00",
         ),
@@ -113,6 +119,36 @@ def test_dates_that_contradict_each_other_are_refused(overrides: list[str], prob
     for part, (start, end) in starts.items():
         dates += [f"usecase.split.{part}.start={start}", f"usecase.split.{part}.end={end}"]
     assert f"\n  - {problem}  [conf/usecase/flights.yaml]\n" in refusal(*dates, *overrides)
+
+
+@pytest.mark.parametrize(("written", "mode"), [("off", "off"), ("'off'", "off"), ("dry_run", "dry_run")])
+def test_a_gate_is_off_however_yaml_spells_it(tmp_path: Path, written: str, mode: str) -> None:
+    """YAML 1.1 calls a bare `off` false, and params.yaml keeps it so."""
+    values = compose(CONF)
+    values["usecase"]["gate"]["mode"] = yaml.safe_load(written)
+    assert validate_pipeline(values, CONF).usecase.gate.mode == mode
+    with pytest.raises(SettingsError, match=r"usecase\.gate\.mode: Input should be 'enforce', 'dry_run' or 'off'"):
+        validate_pipeline(
+            {**values, "usecase": values["usecase"] | {"gate": values["usecase"]["gate"] | {"mode": True}}}, CONF
+        )
+
+
+def test_all_that_is_wrong_with_a_behaviour_is_told_by_key() -> None:
+    """Its own keys, and that it changes one thing in one way."""
+    said = refusal(
+        "+usecase.gate.behaviour.a={change:{hour:{ad:1}},expect:rise,share:1,tolerance:0}",
+        "+usecase.gate.behaviour.b={change:{hour:{add:1,set:2}},expect:rise,share:1,tolerance:0}",
+        "usecase.gate.behaviour.one_mile_more.share=2",
+    )
+    assert (
+        "  - usecase.gate.behaviour.a.change.hour.ad: unknown key; did you mean 'add'?  [conf/usecase/flights.yaml]\n"
+        in said
+    )
+    assert (
+        "  - usecase.gate.behaviour.b.change.hour: Value error, give one of add, multiply and set; given: add, set  ["
+        in said
+    )
+    assert "  - usecase.gate.behaviour.one_mile_more.share: Input should be less than or equal to 1 (got 2)  [" in said
 
 
 def test_a_profile_may_leave_the_artifact_location_to_the_server() -> None:
