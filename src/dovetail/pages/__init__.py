@@ -1,0 +1,1 @@
+"""Pages that people decide by: pure functions of records, one self-contained HTML file each."""
