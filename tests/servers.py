@@ -1,10 +1,13 @@
-"""Real servers for tests: their programs, free ports, how they are waited for, and PostgreSQL."""
+"""Real servers for tests: their programs, free ports, how they are waited for, PostgreSQL and MLflow."""
 
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,18 +20,18 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def program(name: str, *folders: Path) -> str:
-    """A server's program; where there is none the test is skipped, and in CI it fails."""
+def program(name: str, *folders: Path, todo: str = "make servers") -> str:
+    """A server's program, or the browser; where there is none the test is skipped, and in CI it fails."""
     places = [os.environ["PATH"], *map(str, folders)]
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed: make servers")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed: {todo}")
     return str(found)
 
 
-def wait_for(port: int) -> None:
-    """Until something answers on the port, at most half a minute."""
-    for _ in range(300):
+def wait_for(port: int, seconds: int = 30) -> None:
+    """Until something answers on the port, at most so long."""
+    for _ in range(seconds * 10):
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -64,3 +67,18 @@ class Postgres:
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
         self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "fast", "stop")
+
+
+@contextmanager
+def mlflow_server(database: str, folder: Path) -> Iterator[str]:
+    """The URI of a real MLflow server on loopback, before a database; artifacts and its log go to the folder."""
+    port, said = free_port(), folder / "server.log"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--workers", "1"]
+    command += ["--artifacts-destination", f"{folder}/store", "--host", "127.0.0.1", "--port", str(port)]
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with said.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=quiet) as process:
+        while process.poll() is None and "startup complete" not in said.read_text():
+            time.sleep(0.1)
+        assert process.poll() is None, said.read_text()
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()

@@ -26,8 +26,16 @@ STEPS = {
         "materialize": "bring the newest feature values online",
         "parity": "compare online with offline feature values",
         "impact": "say which models a change of features would hit",
+        "compare": "say whether a change came from the data or the model",
         "promote": "put the challenger in the champion's place, if the gate lets it",
+        "approve": "say yes to a version, for the journal",
+        "reject": "say no to a version, for the journal",
+        "rollback": "make an earlier champion the champion again, once it was tried",
+        "recall": "take a version out of use for good",
+        "history": "say who moved which alias, and why, and whether the journal is whole",
         "score": "predict the newest rows with the champion",
+        "trace": "say where a model came from, from any end, and check it",
+        "reproduce": "make a model version again at its commit, and compare its predictions",
         "mend": "make again what a receipt names and MLflow has lost",
         "summary": "say what the last run made, and where to look",
         "doctor": "check versions, paths, DVC and MLflow",
@@ -116,7 +124,7 @@ def _full(error: Exception) -> DiskFullError:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 when it worked, 1 after an error, 2 when the gate refused, 130 after Ctrl-C."""
+    """The exit code: 0 when it worked, 1 after an error, 2 when the answer was no, 130 after Ctrl-C."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -124,11 +132,15 @@ def main(arguments: list[str]) -> int:
     time.tzset()
     try:
         run(arguments[0], arguments[1:])
+        sys.stdout.flush()
     except DovetailError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `| head` has seen enough; what Python still holds back goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except Exception as error:
         if not is_disk_full(error):
             raise

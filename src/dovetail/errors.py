@@ -7,11 +7,14 @@ DovetailError
 ├── ContractError          a source breaks its contract
 ├── FeatureError           a feature table, view or label row is not what it says
 ├── SplitError             the split's certificate does not hold
+├── DataVersionError       recorded data is gone, or is not what was recorded
 ├── TrackingError          MLflow has not got what a receipt says it has
 ├── ModelUnavailableError  a model cannot be loaded safely
 │   └── NoChampionError    no version has the alias
+├── LineageError           where a model came from is not as recorded, or cannot be checked (exit code 2)
 ├── FeatureImpactError     models in use would get other features (exit code 2)
 ├── GateRefused            the challenger is not promoted (exit code 2)
+├── ApprovalRequired       a person has to say yes first (exit code 2)
 └── DiskFullError          no space left; nothing was half written
 """
 
@@ -57,6 +60,10 @@ class SplitError(DovetailError):
     """The split's certificate does not hold."""
 
 
+class DataVersionError(DovetailError):
+    """Recorded data is neither in the cache nor in the remote, or is not what was recorded."""
+
+
 class TrackingError(DovetailError):
     """MLflow has not got what a receipt says it has."""
 
@@ -69,6 +76,12 @@ class NoChampionError(ModelUnavailableError):
     """No version of the registered model has the alias."""
 
 
+class LineageError(DovetailError):
+    """What a model came from is not what was recorded, or cannot be checked: an answer, not a fault."""
+
+    exit_code = 2
+
+
 class FeatureImpactError(DovetailError):
     """Models in use would get other features than those they were trained on."""
 
@@ -77,6 +90,12 @@ class FeatureImpactError(DovetailError):
 
 class GateRefused(DovetailError):
     """The challenger is not promoted: the gate's answer, not a fault."""
+
+    exit_code = 2
+
+
+class ApprovalRequired(DovetailError):
+    """A person has to say yes before the challenger is promoted: nobody has yet, or the last word was no."""
 
     exit_code = 2
 

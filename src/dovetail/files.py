@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,8 +85,11 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_parquet(table: "pa.Table", path: Path) -> None:
-    """Write a table as Parquet: same rows, same bytes; timestamps in microseconds, pages with checksums."""
+def write_parquet(table: "pa.Table", path: Path, encoding: Mapping[str, str] | None = None) -> None:
+    """Write a table as Parquet: same rows, same bytes; timestamps in microseconds, pages with checksums.
+
+    `encoding` is by column, for all columns or none; Parquet chooses a good one by itself.
+    """
     import pyarrow.parquet as pq
 
     with replacing(path) as temporary:
@@ -97,6 +100,8 @@ def write_parquet(table: "pa.Table", path: Path) -> None:
             compression="zstd",
             coerce_timestamps="us",
             write_page_checksum=True,
+            use_dictionary=encoding is None,
+            column_encoding=encoding and dict(encoding),
         )
 
 
@@ -117,3 +122,8 @@ def sha256(path: Path) -> str:
     """A file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(content: bytes) -> str:
+    """The SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

@@ -35,17 +35,26 @@ def workspace(tracking: MLflow, tmp_path: Path) -> Workspace:
     """A finished and complete run, its receipt, and what `evaluate` and `assemble` wrote."""
     client, logged = record(tracking, **TAGS)
     client.log_dict(logged.run_id, {"views": {}}, "feature_definitions.json")
+    client.log_dict(logged.run_id, {"seed": 42}, "params.yaml")
+    client.log_dict(logged.run_id, {"hour": {"auc_lost": 0.1, "deviation": 0.01}}, "importances.json")
     interval = {"value": 0.7, "low": 0.6, "high": 0.8}
     files = {
         "models/run.json": asdict(logged) | {"threshold": 0.3, "tags": TAGS},
-        "reports/evaluation.json": {"run_id": logged.run_id, "models": {"model": {"roc_auc": interval}}},
+        "reports/evaluation.json": {
+            "run_id": logged.run_id,
+            "rows": 12,
+            "holdout_md5": "b" * 32,
+            "models": {"model": {"roc_auc": interval}},
+        },
         "reports/split_certificate.json": {"holds": True},
         "reports/holdout_predictions.parquet": "any bytes",
         "reports/pictures/curves.png": "any bytes",
+        "models/training_keys.parquet": "any bytes",
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
+    client.log_artifact(logged.run_id, str(tmp_path / "models/training_keys.parquet"))
     profile = Profile.model_construct(mlflow=tracking)
     return Workspace(root=tmp_path, home=tmp_path, out=tmp_path, profile=profile, is_stage=True)
 
@@ -71,15 +80,29 @@ def test_a_complete_run_is_registered_with_its_manifests(workspace: Workspace, c
     register(SETTINGS, workspace)
     run = receipt(workspace)
     (version,) = client.search_model_versions(f"run_id='{run['run_id']}'")
-    assert json.loads(version.tags["dovetail.model_files"]) == run["files"]
+    assert json.loads(version.tags["sealed.model_files"]) == run["files"]
+    assert version.tags["dvc.evaluated_on.data/training_set/holdout.parquet"] == "b" * 32
     assert version.tags["dovetail.model_sha256"] == run["files"]["model.skops"]
-    assert set(json.loads(version.tags["dovetail.evidence"])) == {
+    assert set(json.loads(version.tags["sealed.evidence"])) == {
         "evaluation.json",
         "feature_definitions.json",
         "holdout_predictions.parquet",
+        "importances.json",
+        "params.yaml",
         "settings.yaml",
         "split_certificate.json",
+        "training_keys.parquet",
     }
+
+
+def test_the_evaluation_is_the_models_too(workspace: Workspace, client: MlflowClient) -> None:
+    """MLflow's table of models has the holdout's metrics, and the run has the holdout among its data sets."""
+    register(SETTINGS, workspace)
+    run = receipt(workspace)
+    held = {each.key: (each.value, each.dataset_name) for each in client.get_logged_model(run["model_id"]).metrics}
+    assert held["holdout/roc_auc"] == (0.7, "holdout")
+    inputs = client.get_run(run["run_id"]).inputs.dataset_inputs
+    assert {data.dataset.name: data.dataset.digest for data in inputs} == {"train": "a" * 12, "holdout": "b" * 12}
 
 
 def unfinished(workspace: Workspace, client: MlflowClient, run_id: str) -> None:
@@ -121,6 +144,11 @@ def without_certificate(workspace: Workspace, client: MlflowClient, run_id: str)
     workspace.read("reports/split_certificate.json").unlink()
 
 
+def with_other_keys(workspace: Workspace, client: MlflowClient, run_id: str) -> None:
+    folder = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    (folder / "training_keys.parquet").write_text("the keys of other rows")
+
+
 def _model_folder(workspace: Workspace, client: MlflowClient) -> Path:
     location = experiments.model_location(client, receipt(workspace)["model_id"])
     return Path(location.removeprefix("file://"))
@@ -139,6 +167,7 @@ def _model_folder(workspace: Workspace, client: MlflowClient) -> Path:
         (cut_short, ModelUnavailableError, r"is refused, .*\n  - model\.skops was changed"),
         (of_another_run, TrackingError, r"evaluation\.json is of run 0000"),
         (without_certificate, DovetailError, r"split_certificate\.json"),
+        (with_other_keys, TrackingError, r"MLflow has not stored training_keys\.parquet as it is here"),
     ],
 )
 def test_a_run_that_misses_something_is_not_registered(

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from dovetail.__main__ import ENVIRONMENT
 from dovetail.leases import Lease
 from dovetail.lineage import ABANDONED, COMPLETE, LEASE
 from dovetail.settings.schema import MLflow
+from servers import mlflow_server
 
 pytestmark = pytest.mark.slow
 
@@ -173,21 +173,8 @@ def test_a_run_without_a_lease_is_not_ours(tracking: MLflow) -> None:
 @pytest.fixture(scope="module")
 def server(tracking: MLflow) -> Iterator[MLflow]:
     """A real MLflow server on loopback, as machines share it: they see no lock of each other's."""
-    folder = Path(f"{tracking.database}").parent
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking.tracking_uri]
-    command += ["--artifacts-destination", f"{folder}/store", "--host", "127.0.0.1", "--port", str(port)]
-    quiet, said = environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"), folder / "server.log"
-    with (
-        said.open("w") as log,
-        subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, env=quiet) as process,
-    ):
-        wait_for(lambda: process.poll() is not None or "startup complete" in said.read_text())
-        assert process.poll() is None, said.read_text()
-        yield MLflow(tracking_uri=f"http://127.0.0.1:{port}", artifact_location=None)
-        process.terminate()
+    with mlflow_server(tracking.tracking_uri, Path(f"{tracking.database}").parent) as uri:
+        yield MLflow(tracking_uri=uri, artifact_location=None)
 
 
 def lease_of(tracking: MLflow, run_id: str) -> Lease:

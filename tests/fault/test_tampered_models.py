@@ -104,7 +104,7 @@ def test_a_flipped_bit_is_named(stored: Stored, name: str) -> None:
     assert f"flights version 1 is refused, nothing of it was loaded\n  - {name} was changed: SHA-256 " in said
     assert "registered was " in said
     assert said.count("\n  - ") == 1
-    assert said.endswith("make ui")
+    assert said.endswith("python -m dovetail rollback reason='…'")
 
 
 @pytest.mark.parametrize(

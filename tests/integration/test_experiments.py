@@ -1,6 +1,7 @@
 """Runs in a real MLflow."""
 
 import json
+import re
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -29,13 +30,13 @@ def record(tracking: MLflow, **tags: str) -> tuple[experiments.MlflowClient, exp
     with runs.recording(
         client, tracking, experiment="flights", run_name="logistic", description="A run.", tags=tags
     ) as run_id:
-        inputs = [experiments.Input("train", "data/training_set/train.parquet", "a" * 32, FRAME)]
+        inputs = [experiments.Input.of("train", "data/training_set/train.parquet", "a" * 32, FRAME)]
         experiments.log_inputs(client, run_id, inputs)
         experiments.log_results({"model": "logistic"}, {"validation/roc_auc": 0.75})
         y, p = np.array([0, 1]), np.array([0.1, 0.9])
         experiments.log_pictures({"validation_confusion": pictures.confusion(y, p, 0.5, "")})
         experiments.log_document({"seed": 42}, "settings.yaml")
-        logged = experiments.log_model(model(), FRAME.head(2), run_id=run_id, trusted_types=TRUSTED_TYPES)
+        logged = experiments.log_model(model(), "logistic", FRAME.head(2), run_id=run_id, trusted_types=TRUSTED_TYPES)
     return client, logged
 
 
@@ -48,10 +49,24 @@ def test_a_run_holds_everything_about_the_model(tracking: MLflow) -> None:
     assert run.data.metrics == {"validation/roc_auc": 0.75}
     assert (run.data.tags["git.commit"], run.data.tags["dovetail.complete"]) == ("c0ffee", "true")
     (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("train", "a" * 32)
+    assert (data.dataset.name, data.dataset.digest) == ("train", "a" * 12)
     assert json.loads(data.dataset.profile) == {"num_rows": 4, "num_elements": 8}
     artifacts = {file.path for folder in ("", "pictures") for file in client.list_artifacts(logged.run_id, folder)}
     assert artifacts == {"pictures", "pictures/validation_confusion.png", "settings.yaml"}
+
+
+def test_an_experiment_shows_itself(tracking: MLflow) -> None:
+    """Its description links, at any address, to a table of results that the UI offers, and to the registered model."""
+    client, logged = record(tracking)
+    experiment = client.get_experiment(client.get_run(logged.run_id).info.experiment_id)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.results"])
+    assert "metrics.`holdout/roc_auc`" in json.loads(view["state"])["selectedColumns"]
+    links = re.findall(r"\]\((.*?)\)", experiment.tags["mlflow.note.content"])
+    assert links == [
+        f"#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=results&workflowType=machine_learning",
+        "#/models/flights",
+    ]
+    assert client.get_run(logged.run_id).data.tags["mlflow.source.name"] == "dovetail train"
 
 
 def test_mlflow_loads_the_model_and_predicts_probabilities(tracking: MLflow) -> None:
@@ -116,7 +131,7 @@ def test_a_database_of_another_kind_is_refused(tmp_path: Path) -> None:
     """A file that is no database gives one line and the next command, not a traceback of SQLAlchemy's."""
     (tmp_path / "mlflow.db").write_text("not a database")
     settings = MLflow(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_location=None)
-    with pytest.raises(TrackingError, match="MLflow does not answer"):
+    with pytest.raises(TrackingError, match="MLflow's database cannot be read: file is not a database"):
         experiments.connect(settings)
 
 

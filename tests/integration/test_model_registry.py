@@ -6,7 +6,7 @@ import pytest
 from tests.integration.test_experiments import record
 
 from dovetail.contracts.model_folders import to_tag
-from dovetail.errors import ModelUnavailableError, NoChampionError
+from dovetail.errors import ModelUnavailableError
 from dovetail.lineage import EVIDENCE, MODEL_FILES
 from dovetail.settings.schema import MLflow
 from dovetail.tools import experiments, model_files, model_registry
@@ -27,25 +27,42 @@ def registered(tracking: MLflow) -> tuple[experiments.MlflowClient, model_regist
 
 
 def test_the_same_run_gives_the_same_version(tracking: MLflow) -> None:
-    """Registering twice makes one version, the challenger, with the tags that say where it came from."""
+    """Registering twice makes one version, with the tags that say where it came from; its alias is the journal's."""
     client, version = registered(tracking)
-    found = model_registry.with_alias(client, "flights", "challenger")
+    found = model_registry.get_version(client, "flights", 1)
     assert (found.version, found.run_id) == (1, version.run_id)
+    assert model_registry.find_alias(client, "flights", "challenger") is None
     assert found.tags["git.commit"] == "c0ffee"
 
 
 def test_no_champion_lists_the_aliases_there_are(tracking: MLflow) -> None:
     """The message says what to type, for an empty registry too."""
     client, _ = registered(tracking)
-    with pytest.raises(NoChampionError) as caught:
-        model_registry.with_alias(client, "flights", "champion")
-    assert str(caught.value) == (
+    client.set_registered_model_alias("flights", "challenger", "1")
+    assert str(model_registry.without_alias(client, "flights", "champion")) == (
         "no version of model 'flights' has the alias 'champion'\n"
         "  in the model registry (1 versions; aliases: challenger -> 1).\n"
         "  Promote one first:  python -m dovetail promote"
     )
-    with pytest.raises(NoChampionError, match=r"0 versions; aliases: none"):
-        model_registry.with_alias(client, "hotels", "champion")
+    assert str(model_registry.without_alias(client, "hotels", "champion")) == (
+        "no version of model 'hotels' has the alias 'champion'\n"
+        "  in the model registry (0 versions; aliases: none).\n"
+        "  Make one first:  make run"
+    )
+
+
+def test_an_unknown_version_lists_those_there_are(tracking: MLflow) -> None:
+    """Also where nothing is registered."""
+    client, _ = registered(tracking)
+    with pytest.raises(ModelUnavailableError) as caught:
+        model_registry.get_version(client, "flights", 7)
+    assert str(caught.value) == (
+        "there is no version 7 of model 'flights'\n"
+        "  in the model registry (1 versions: 1).\n"
+        "  See what happened to which:  python -m dovetail history"
+    )
+    with pytest.raises(ModelUnavailableError, match=r"\(0 versions\)\.\n  Make one first:  make run"):
+        model_registry.get_version(client, "hotels", 1)
 
 
 def test_the_model_that_was_registered_is_loaded(tracking: MLflow) -> None:

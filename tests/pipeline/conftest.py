@@ -28,6 +28,7 @@ SMALL = {
         r"validation: \{.*\}": 'validation: {start: "2013-02-03", end: "2013-02-14"}',
         r"holdout: \{.*\}": 'holdout: {start: "2013-02-16", end: "2013-03-01"}',
         r"n_bootstrap: \d+": "n_bootstrap: 50",
+        r"floor: [\d.]+": "floor: 0.55",
     },
     "conf/model/hist_gradient_boosting.yaml": {r"max_iter: \d+": "max_iter: 20"},
 }
@@ -112,6 +113,12 @@ class Checkout:
             if location.startswith(store) and Path(location.removeprefix("file://"), "model.skops").is_file()
         }
 
+    def n_trained(self) -> int:
+        """How many runs there are that trained a model, whatever became of them; the journal's lines are runs too."""
+        in_flights = "experiment_id = (SELECT experiment_id FROM experiments WHERE name = 'flights')"
+        ((n,),) = self.mlflow(f"SELECT count(*) FROM runs WHERE {in_flights}")
+        return int(n)
+
     def aliases(self) -> dict[str, int]:
         """Alias -> model version."""
         return {
@@ -169,12 +176,17 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
     return FirstRun(checkout, said, folder / "copy")
 
 
+def put_back(checkout: Checkout, copy: Path) -> Checkout:
+    """The checkout as the copy has it; what tests did to it is gone."""
+    shutil.rmtree(checkout.folder)
+    shutil.copytree(copy, checkout.folder, symlinks=True)
+    return checkout
+
+
 @pytest.fixture
 def project(first_run: FirstRun) -> Checkout:
-    """The project as the first run left it; what other tests did to it is gone."""
-    shutil.rmtree(first_run.checkout.folder)
-    shutil.copytree(first_run.copy, first_run.checkout.folder, symlinks=True)
-    return first_run.checkout
+    """The project as the first run left it."""
+    return put_back(first_run.checkout, first_run.copy)
 
 
 @pytest.fixture

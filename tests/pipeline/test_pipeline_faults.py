@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -59,11 +60,11 @@ def test_a_wrong_setting_stops_before_any_stage(project, file, pattern, replacem
 
 
 def test_an_empty_part_stops_the_run(project) -> None:
-    """A holdout of two hours at night, when nobody flies, fails the certificate; corrected, all is restored."""
-    project.edit(FLIGHTS, r"holdout: \{.*\}", 'holdout: {start: "2013-02-16T04:00", end: "2013-02-16T06:00"}')
+    """A part of two hours at night, when nobody flies, fails the certificate; corrected, all is restored."""
+    project.edit(FLIGHTS, r"validation: \{.*\}", 'validation: {start: "2013-02-03T04:00", end: "2013-02-03T06:00"}')
     said = project.sh("dvc repro", DVC_FAILED)
     assert "SplitError: " in said
-    assert "holdout" in said
+    assert "usecase.split.validation (2013-02-03 04:00:00+00:00 to 2013-02-03 06:00:00+00:00) has no labelled" in said
     assert "Traceback" not in said
     assert digests(project, ["data/training_set"]) == {}
     project.sh("git checkout -q conf")
@@ -141,3 +142,31 @@ def kill(project, stage: str, seconds_after_start: float) -> None:
         process.stdout.readline()
         time.sleep(seconds_after_start)
         process.send_signal(signal.SIGKILL)
+
+
+def test_data_that_dvcs_cache_has_altered_is_not_used(project) -> None:
+    """An object of the cache that was altered is checked out by DVC, and called up to date: we refuse, and it mends."""
+    for part in ("train", "holdout"):
+        path = project.folder / f"data/training_set/{part}.parquet"
+        md5 = project.hashes("assemble")[f"data/training_set/{part}.parquet"]
+        cached = project.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+        cached.chmod(0o644)
+        cached.write_bytes(path.read_bytes() + b"\0")
+        cached.chmod(0o444)
+        path.unlink()
+    project.sh("dvc checkout")
+    assert project.changed_stages() == set(), "DVC notices nothing"
+
+    project.edit("conf/model/hist_gradient_boosting.yaml", r"max_iter: \d+", "max_iter: 21")
+    refusals = [project.sh("dvc repro train", DVC_FAILED), project.step("evaluate", 1), project.step("promote", 1)]
+    for said, part in zip(refusals, ("train", "holdout", "holdout"), strict=True):
+        altered = rf"  - data/training_set/{part}\.parquet is [0-9a-f]{{32}}, assemble made [0-9a-f]{{32}}\n"
+        assert re.search(rf"WorkspaceError: data is not what the pipeline made\n{altered}", said)
+        assert "Traceback" not in said
+    assert project.n_trained() == 1
+    assert project.aliases() == {"challenger": 1}
+
+    (advice,) = set(re.findall(r"mend what is damaged:  (chmod .* && dvc repro)$", "\n".join(refusals), re.MULTILINE))
+    project.sh(f"{advice} train")
+    assert project.n_trained() == 2
+    assert project.hashes("assemble")["data/training_set/holdout.parquet"] == md5

@@ -31,6 +31,9 @@ def test_an_experiment_is_complete_and_compared(project) -> None:
     project.sh("dvc exp run -S model=baseline")
     assert models_of_complete_runs(project) == ["baseline", "hist_gradient_boosting"]
     assert project.aliases() == {"challenger": 2}
+    ((name,),) = project.mlflow("SELECT value FROM tags WHERE key = 'dvc.experiment'")
+    assert project.sh("dvc exp list --name-only").split() == [name]
+    assert (f"baseline {name}",) in project.mlflow("SELECT name FROM runs")
 
     shown = json.loads(project.sh("dvc metrics show --json 2>/dev/null"))[""]["data"]
     assert shown["metrics/holdout.json"]["data"]["holdout/roc_auc"] == 0.5
@@ -46,7 +49,7 @@ def test_a_queued_grid_is_complete(project) -> None:
     project.sh("dvc exp run --queue -S 'model=baseline,logistic'")
     project.sh("dvc exp run --run-all")
     assert models_of_complete_runs(project) == ["baseline", "hist_gradient_boosting", "logistic"]
-    assert project.mlflow("SELECT count(*) FROM runs") == [(3,)]
+    assert project.n_trained() == 3
     assert project.sh("git status --short") == ""
 
 

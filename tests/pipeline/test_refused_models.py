@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 from dovetail.contracts.model_folders import digests
 (mlmodel,) = Path('mlartifacts/models').rglob('MLmodel')
-client.set_model_version_tag('flights', '1', 'dovetail.model_files', json.dumps(digests(mlmodel.parent)))
+client.set_model_version_tag('flights', '1', 'sealed.model_files', json.dumps(digests(mlmodel.parent)))
 """
 
 
@@ -66,14 +66,15 @@ def test_score_refuses_a_tampered_champion(in_production) -> None:
         tamper(folder)
         if is_resealed:
             project.with_mlflow(RESEAL)
-        said = project.step("score", 1)
+        # A manifest that was made to fit is another model to the journal, which refuses it first.
+        said = project.step(f"score usecase.scoring.ungated={'warn' if is_resealed else 'refuse'}", 1)
         assert [text for text in ("ModelUnavailableError", *named) if text not in said] == []
         assert "Traceback" not in said
         assert not (project.folder / "canary").exists()
         shutil.rmtree(folder)
         shutil.copytree(copy, folder)
     assert predictions(project) == []
-    tag = f"client.set_model_version_tag('flights', '1', 'dovetail.model_files', {json.dumps(sealed)!r})"
+    tag = f"client.set_model_version_tag('flights', '1', 'sealed.model_files', {json.dumps(sealed)!r})"
     project.with_mlflow(tag)
     project.step("score")
     assert len(predictions(project)) == 1

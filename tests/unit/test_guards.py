@@ -21,7 +21,14 @@ MODULES = sorted(
     for path in (ROOT / "src").rglob("*.py")
 )
 # What every stage stands on. It carries values and errors but decides no result, so a change in it reruns nothing.
-PLUMBING = ("dovetail.errors", "dovetail.files", "dovetail.leases", "dovetail.lineage", "dovetail.settings")
+PLUMBING = (
+    "dovetail.errors",
+    "dovetail.files",
+    "dovetail.leases",
+    "dovetail.lineage",
+    "dovetail.locks",
+    "dovetail.settings",
+)
 
 
 # What everybody installs, and what `make servers` adds to it: each with the least number of packages.
@@ -211,3 +218,12 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
     real = [name for name, value in vars(errors).items() if isinstance(value, type) and name != "DovetailError"]
     assert drawn == real
+
+
+MOVES = ("set_registered_model_alias", "delete_registered_model_alias")
+
+
+def test_one_module_moves_an_alias() -> None:
+    """Whoever else did would leave no line in the journal."""
+    users = {name for name in MODULES for move in MOVES if move in path_of(name).read_text()}
+    assert users == {"dovetail.tools.journal"}

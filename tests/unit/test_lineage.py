@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from dovetail.lineage import Lineage, fingerprint
+import pytest
+
+from dovetail.lineage import Lineage, ModelReference, fingerprint, without_texts
 
 LINEAGE = Lineage(
     git_commit="c0ffee",
@@ -42,3 +44,28 @@ def test_every_fact_is_a_tag() -> None:
         "dovetail.environment_hash": "ff",
         "dovetail.trained_until": "2013-08-01T00:00:00+00:00",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("champion", ModelReference("flights", alias="champion")),
+        ("3", ModelReference("flights", version=3)),
+        ("planes@challenger", ModelReference("planes", alias="challenger")),
+        ("planes/3", ModelReference("planes", version=3)),
+        ("models:/planes@champion", ModelReference("planes", alias="champion")),
+        ("models:/planes/3", ModelReference("planes", version=3)),
+        ("@champion", ModelReference("flights", alias="champion")),
+        (" champion ", ModelReference("flights", alias="champion")),
+    ],
+)
+def test_a_model_is_named_as_people_and_mlflow_do(text: str, meant: ModelReference) -> None:
+    """By alias or number, of the use case's model or of another."""
+    assert ModelReference.parse(text, "flights") == meant
+    assert ModelReference.parse(str(meant), "other") == meant
+
+
+def test_the_texts_of_computations_do_not_count() -> None:
+    """What a computation means is its hash; a field that happens to be called text stays."""
+    document = {"views": {"v": {"computation": {"hash": "aa", "text": "f(x)"}}}, "text": "kept"}
+    assert without_texts(document) == {"views": {"v": {"computation": {"hash": "aa"}}}, "text": "kept"}

@@ -10,11 +10,14 @@ from typing import Any
 
 import yaml
 
+from dovetail import production
+from dovetail.contracts.journal import History, shown
 from dovetail.errors import DovetailError, ModelUnavailableError, WorkspaceError
 from dovetail.files import read_json
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, git, model_registry
+from dovetail.tools import experiments, git, journal, model_registry
+from dovetail.tools.model_registry import CHALLENGER, CHAMPION
 
 TOOLS = ("dvc", "feast", "mlflow", "evidently", "hydra-core", "duckdb", "scikit-learn")
 Findings = Iterator["Finding"]
@@ -112,9 +115,29 @@ def _mlflow(settings: Pipeline, workspace: Workspace) -> Findings:
     version = workspace.root / "models/version.json"
     if version.exists():
         yield _version(client, **read_json(version))
-    for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
-        holder = model_registry.find_alias(client, settings.usecase.name, alias)
-        yield Finding(alias, str(holder) if holder else "none yet")
+    yield from _aliases(client, settings.usecase.name, journal.look(client, mlflow, settings.usecase.name))
+
+
+def _aliases(client: Any, name: str, history: History) -> Findings:
+    """Who is champion and challenger, whether the champion may be, and whether the journal is whole."""
+    for alias in (CHAMPION, CHALLENGER):
+        holder = model_registry.find_alias(client, name, alias)
+        line = history.positions().get(alias)
+        objection = production.objection_to(holder, history) if holder and alias == CHAMPION else None
+        if objection:
+            todo = "Let the gate decide (python -m dovetail promote), or:  python -m dovetail rollback reason='…'"
+            yield Finding(alias, f"{holder} {objection}", todo)
+        elif holder:
+            by = f", by {line.who} at {line.at}" if line else ""
+            yield Finding(alias, f"{holder}{by}")
+        elif line and alias == CHAMPION:
+            found = f"none: it was at version {shown(line.before)}; {line.why}"
+            yield Finding(alias, found, "Bring the last good one back:  python -m dovetail rollback reason='…'")
+        else:
+            yield Finding(alias, "none yet")
+    flaws = "; ".join(history.flaws)
+    todo = "Look at it:  python -m dovetail history" if flaws else ""
+    yield Finding("journal", flaws or f"{len(history.lines)} lines, whole", todo)
 
 
 def _version(client: Any, *, name: str, version: int, **_: str) -> Finding:
@@ -128,7 +151,7 @@ def _version(client: Any, *, name: str, version: int, **_: str) -> Finding:
             pass
     except ModelUnavailableError as error:
         return Finding("version", f"{found}: {error.what}", "Make it again:  python -m dovetail mend")
-    challenger = model_registry.find_alias(client, name, model_registry.CHALLENGER)
+    challenger = model_registry.find_alias(client, name, CHALLENGER)
     if challenger is None or challenger.version != version:
         todo = "Make it so:  python -m dovetail mend"
         return Finding("version", f"{found}, which this workspace made, is not the challenger", todo)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dovetail import production
 from dovetail.errors import FeatureError, FeatureImpactError
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
@@ -30,6 +31,7 @@ def impact(settings: Pipeline, workspace: Workspace) -> None:
         FeatureImpactError: it would change something (exit code 2).
     """
     client = experiments.connect(workspace.profile.mlflow)
+    production.look(client, workspace, settings.usecase.name)
     in_use = list(model_registry.in_use(client))
     if not in_use:
         print("No registered model is champion or challenger: nothing can be hit.")

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dovetail import production
+from dovetail.contracts.journal import REGISTER
 from dovetail.errors import ModelUnavailableError, TrackingError, WorkspaceError
 from dovetail.files import read_json
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, model_registry
+from dovetail.tools import experiments, git, journal, model_registry
+from dovetail.tools.model_registry import CHALLENGER, ModelVersion
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +62,23 @@ def _mend_version(client: Any, name: str, number: int, workspace: Workspace) -> 
     except ModelUnavailableError as lost:
         _train_again(workspace.root, f"{lost.what}\n{lost.where}")
         return
-    challenger = model_registry.find_alias(client, name, model_registry.CHALLENGER)
-    if challenger is None or challenger.version != number:
-        model_registry.set_alias(client, name, model_registry.CHALLENGER, number)
-        log.info("%s version %d, which DVC restored, is the challenger again", name, number)
+    _mend_alias(client, found, workspace)
     log.info("MLflow has what the receipts name")
+
+
+def _mend_alias(client: Any, version: ModelVersion, workspace: Workspace) -> None:
+    """The workspace's version is the challenger again, unless it was recalled."""
+    history = production.look(client, workspace, version.name)
+    challenger = model_registry.find_alias(client, version.name, CHALLENGER)
+    if challenger and challenger.version == version.version:
+        return
+    if recalled := production.recall_of(version, history):
+        log.warning("%s, which this workspace made, %s; it does not become %s", version, recalled, CHALLENGER)
+        return
+    with journal.turn(client, workspace.profile.mlflow, version.name) as turn:
+        why = "DVC restored it in a workspace: models/version.json names it"
+        turn.move(CHALLENGER, version.version, act=REGISTER, who=git.identity_or_user(workspace.root), why=why)
+    log.info("%s, which DVC restored, is the challenger again", version)
 
 
 def _dvc(root: Path, *arguments: str) -> None:

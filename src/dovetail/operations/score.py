@@ -8,18 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dovetail.errors import FeatureError, WorkspaceError
+from dovetail import prediction, production
+from dovetail.contracts import prediction_log
+from dovetail.errors import WorkspaceError
 from dovetail.files import read_parquet, write_parquet
-from dovetail.lineage import DEFINITION_HASH, THRESHOLD, fingerprint
-from dovetail.science import estimators
+from dovetail.lineage import THRESHOLD, fingerprint
 from dovetail.settings.dvc_files import dvc_hash
 from dovetail.settings.schema import Pipeline, UseCase
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, model_files, model_registry
-from dovetail.tools.feature_store.definitions import Definitions, load_definitions
-from dovetail.tools.feature_store.meaning import Meaning, differences, listed, meaning, meaning_hash
-from dovetail.tools.feature_store.retrieval import historical_features
-from dovetail.tools.model_registry import CHAMPION, ModelVersion
+from dovetail.tools import experiments
+from dovetail.tools.feature_store.definitions import load_definitions
+from dovetail.tools.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +33,15 @@ def score(settings: Pipeline, workspace: Workspace) -> None:
     Raises:
         NoChampionError: no version is in production.
         FeatureError: the inputs do not mean what they meant when the champion was trained.
-        ModelUnavailableError: the champion's files are gone, were changed, or are not safe to load.
+        ModelUnavailableError: the champion was recalled or never passed the gate, its files are gone, were changed, or
+            are not safe to load, or what it says is no probability.
         WorkspaceError: the data was not made for `usecase.until`.
     """
     usecase = settings.usecase
     client = experiments.connect(workspace.profile.mlflow)
-    champion = model_registry.with_alias(client, usecase.name, CHAMPION)
+    champion = production.champion(client, settings, workspace)
     definitions = load_definitions(workspace.root / "feature_repo", usecase.name)
-    _require_same_meaning(champion, meaning(definitions, usecase), definitions.file)
+    prediction.require_same_meaning(champion, definitions, settings)
     rows = read_parquet(workspace.read("data/label_rows.parquet"))
     folder = Path(workspace.profile.predictions) / usecase.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,23 +52,12 @@ def score(settings: Pipeline, workspace: Workspace) -> None:
             log.info("%s: every row until %s is predicted: nothing to score", champion, usecase.until)
             return
         log.info("score %d rows with %s", new.num_rows, champion)
-        probability = _predict(settings, workspace, definitions, champion, new)
+        model = prediction.load(champion)  # before the features: when it is refused, nobody waits for them
+        probability = pa.array(prediction.predict(model, settings, workspace, definitions, new))
         scored_at = datetime.now(UTC)
         path = folder / f"{usecase.until:%Y%m%dT%H%M}_v{champion.version}_{scored_at:%Y%m%dT%H%M%S%f}.parquet"
         write_parquet(_stamped(settings, workspace, champion, new, probability, scored_at), path)
         log.info("scored %d rows: %s", new.num_rows, path)
-
-
-def _require_same_meaning(champion: ModelVersion, current: Meaning, file: Path) -> None:
-    if champion.tags.get(DEFINITION_HASH) == meaning_hash(current):
-        return
-    trained_on = model_registry.meaning_of(champion)
-    said = listed(differences(trained_on, current)) if trained_on else ["its run has lost what they meant"]
-    raise FeatureError(
-        f"the inputs are not those that {champion} was trained on" + "".join(f"\n  - {line}" for line in said),
-        where=f"in {file}, with usecase.label and usecase.request.",
-        todo="Go back to the champion's definitions, or train and promote a model with these:  make run",
-    )
 
 
 def _log(folder: Path) -> pa.Table:
@@ -106,24 +95,6 @@ def _newest(rows: pa.Table, predicted: pa.Table, champion: ModelVersion, usecase
     return rows.filter(pc.or_(pc.and_(is_recent, pc.invert(by_this)), is_missed))
 
 
-def _predict(
-    settings: Pipeline,
-    workspace: Workspace,
-    definitions: Definitions,
-    champion: ModelVersion,
-    rows: pa.Table,
-) -> pa.Array:
-    # First the model: when it is refused, nobody waits for features.
-    with model_registry.model_file(champion) as path:
-        model = model_files.load_model(path)
-    config_file = workspace.profile.feature_store
-    joined = historical_features(definitions, rows, workspace.root / "feature_repo", config_file)
-    features = [name for name in joined.column_names if name not in rows.column_names]
-    frame = joined.select([*settings.usecase.request, *features]).to_pandas()
-    _, numeric = estimators.columns_by_kind(frame)
-    return pa.array(estimators.probabilities(model, frame.astype(dict.fromkeys(numeric, "float64"))))
-
-
 def _stamped(
     settings: Pipeline,
     workspace: Workspace,
@@ -132,7 +103,7 @@ def _stamped(
     probability: pa.Array,
     scored_at: datetime,
 ) -> pa.Table:
-    """One row a prediction, with the model version, data version and time that it came from."""
+    """One row a prediction, with its id, and the model version, data version and time that it came from."""
     threshold = float(champion.tags[THRESHOLD])
     data = {path: dvc_hash(workspace.read(path)) for path in ("data/features", "data/label_rows.parquet")}
     stamps = {
@@ -143,7 +114,7 @@ def _stamped(
         "scored_at": scored_at,
     }
     n_rows = rows.num_rows
-    return pa.table(
+    stamped = pa.table(
         {
             "key": rows[settings.usecase.label.key],
             "event_timestamp": rows["event_timestamp"],
@@ -152,3 +123,4 @@ def _stamped(
             **{name: pa.array([value] * n_rows) for name, value in stamps.items()},
         }
     )
+    return prediction_log.with_ids(stamped)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from dovetail.files import read_json
+from dovetail.lineage import PROMOTION_FILE
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 
-RECORD = "reports/promotion.json"
+RECORD = f"reports/{PROMOTION_FILE}"
 LOOK_AT = (
     ("reports/drift.html", "what moved between training and the newest month"),
     ("reports/pictures/holdout_slices.png", "where the model is good, and where it is not"),
@@ -36,7 +37,8 @@ def summary(settings: Pipeline, workspace: Workspace) -> None:
                 "",
                 "look at",
                 *_table([*LOOK_AT, (_shown(newest, workspace.root), "what the champion predicts for the newest rows")]),
-                "and compare runs, promote models:  make ui",
+                "and compare runs:  make ui",
+                "and who moved which model, and why:  python -m dovetail history",
             ]
         )
     )
@@ -65,11 +67,12 @@ def _gate_line(workspace: Workspace, version: dict[str, Any]) -> str:
     record = read_json(path) if path.exists() else {}
     if record.get("run_id") != version["run_id"]:
         return "not asked yet about this version:  python -m dovetail promote"
-    verdict = "promoted" if record["promoted"] else "not promoted"
     over = f"against {record['champion']}" if record["champion"] else "as the first version"
     first, *others = record["reasons"]
-    more = f" (and {len(others)} reasons more: {RECORD})" if others else ""
-    return f"{verdict} {over}: {first}{more}"
+    more = f" (and {len(others)} reasons more: {RECORD})" if others and record["decision"] == "refused" else ""
+    dry = " (dry run)" if record["rules"]["mode"] == "dry_run" else ""
+    waits = f"; waits for:  python -m dovetail approve version={version['version']} reason='…'"
+    return f"{record['decision']}{dry} {over}: {first}{more}{waits if record['awaits_approval'] else ''}"
 
 
 def _drift_line(drift: dict[str, Any]) -> str:

@@ -21,11 +21,13 @@ from dovetail.science.drift import (
     obstacle,
 )
 from dovetail.science.splits import input_columns
+from dovetail.settings.dvc_files import dvc_hash
 from dovetail.settings.schema import Drift, Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools import drift_reports
 
 log = logging.getLogger(__name__)
+COMPARED = {"reference": "data/training_set/train.parquet", "current": "data/training_set/live.parquet"}
 # More rows than this move a distance by less than a hundredth, and cost time.
 MAX_ROWS = 20_000
 # Evidently draws these, the farthest first; each column takes a tenth of a second.
@@ -47,8 +49,9 @@ def drift(settings: Pipeline, workspace: Workspace) -> None:
     Nothing stops it: what cannot be compared is said to be so, in both files.
     """
     usecase = settings.usecase
-    train = read_parquet(workspace.read("data/training_set/train.parquet")).to_pandas()
-    live = read_parquet(workspace.read("data/training_set/live.parquet")).to_pandas()
+    paths = {part: workspace.read(path) for part, path in COMPARED.items()}
+    train, live = (read_parquet(path).to_pandas() for path in paths.values())
+    compared = [{"part": part, "path": COMPARED[part], "md5": str(dvc_hash(path))} for part, path in paths.items()]
     month = newest_full_month(live["event_timestamp"], usecase.until)
     moments = live["event_timestamp"]
     current = live[(moments >= month.start) & (moments < month.end)] if month else live.iloc[:0]
@@ -62,10 +65,9 @@ def drift(settings: Pipeline, workspace: Workspace) -> None:
         {**reference, label: train[label].astype(str)}, {**now, label: mature.astype(int).astype(str)}, usecase.drift
     )
     summary = conclude(verdict for verdict in verdicts if verdict.column != label)
-    write_json(report(month, len(current), summary, verdicts), workspace.write("metrics/drift.json"))
-    write_text(
-        html_page(month, len(current), len(train), summary, verdicts, evidently), workspace.write("reports/drift.html")
-    )
+    write_json(report(month, len(current), compared, summary, verdicts), workspace.write("metrics/drift.json"))
+    page = html_page(month, len(current), len(train), compared, summary, verdicts, evidently)
+    write_text(page, workspace.write("reports/drift.html"))
     log.info("drift: %s, %d of %d inputs drift", summary.outcome, summary.n_drifted, summary.n_columns)
 
 
@@ -86,11 +88,21 @@ def compare(reference: Columns, current: Columns, settings: Drift) -> tuple[list
     return verdicts, _evidently({name: samples[name] for name in farthest}, settings) if samples else None
 
 
-def report(month: Month | None, rows: int, summary: Summary, verdicts: Sequence[ColumnDrift]) -> dict[str, Any]:
-    """The verdicts for programs; the columns are a list, so that `dvc metrics show` shows the few numbers only."""
+def report(
+    month: Month | None,
+    rows: int,
+    compared: Sequence[Mapping[str, str]],
+    summary: Summary,
+    verdicts: Sequence[ColumnDrift],
+) -> dict[str, Any]:
+    """The verdicts for programs; what is no number is in lists, so that `dvc metrics show` shows the few numbers only.
+
+    `compared` says which file each part is of, with DVC's hash: by it `trace` finds the models behind a report.
+    """
     return {
         "month": _said(month),
         "rows": rows,
+        "compared": list(compared),
         **asdict(summary),
         "columns": [asdict(verdict) for verdict in verdicts],
     }
@@ -100,6 +112,7 @@ def html_page(
     month: Month | None,
     rows: int,
     train_rows: int,
+    compared: Sequence[Mapping[str, str]],
     summary: Summary,
     verdicts: Sequence[ColumnDrift],
     evidently: str | None,
@@ -109,6 +122,7 @@ def html_page(
         f"{rows:,} live rows against {train_rows:,} training rows: {summary.n_drifted} of {summary.n_columns} inputs"
         f" drift, {summary.n_could_not_evaluate} could not be evaluated."
     )
+    parts = "; ".join(f"{part['part']}: {part['path']}, MD5 {part['md5']}" for part in compared)
     lines = [
         drift_reports.VerdictRow(
             verdict.column,
@@ -121,7 +135,7 @@ def html_page(
         )
         for verdict in verdicts
     ]
-    return drift_reports.page(f"Drift in {_said(month)}: {summary.outcome}", subtitle, lines, evidently)
+    return drift_reports.page(f"Drift in {_said(month)}: {summary.outcome}", f"{subtitle} {parts}.", lines, evidently)
 
 
 def _said(month: Month | None) -> str:

@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from dovetail.files import read_json, read_parquet, write_bytes, write_json, write_parquet
 from dovetail.science import estimators, pictures
-from dovetail.science.comparison import Bootstrap, SliceRow, bootstrap, by_slice
+from dovetail.science.comparison import Bootstrap, Resampling, SliceRow, bootstrap, by_slice, time_blocks
 from dovetail.science.metrics import METRICS, Numbers, calibration, roc_points
 from dovetail.science.slices import slice_columns
 from dovetail.science.splits import input_columns
+from dovetail.settings.dvc_files import dvc_hash
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
 from dovetail.tools.model_files import load_model
@@ -22,7 +23,8 @@ MODELS = ("model", "request_only", "baseline")
 
 def evaluate(settings: Pipeline, workspace: Workspace) -> None:
     """Measure the models on the holdout; writes metrics, plots, pictures and the report that `register` attaches."""
-    holdout = read_parquet(workspace.read("data/training_set/holdout.parquet")).to_pandas()
+    path = workspace.read("data/training_set/holdout.parquet")
+    holdout = read_parquet(path).to_pandas()
     receipt = read_json(workspace.read("models/run.json"))
     models = {name: load_model(workspace.read(f"models/{name}.skops")) for name in MODELS}
     log.info("evaluate %s on %d rows", ", ".join(models), len(holdout))
@@ -32,8 +34,11 @@ def evaluate(settings: Pipeline, workspace: Workspace) -> None:
     X = holdout[input_columns(holdout, label)]
     y = holdout[label.column].to_numpy(dtype=int)
     predictions = {name: estimators.probabilities(model, X) for name, model in models.items()}
-    overall = bootstrap(y, predictions, chosen.n_bootstrap, chosen.confidence, settings.seed)
-    slices = by_slice(y, predictions, slice_columns(X, chosen.slices), "roc_auc", chosen, settings.seed)
+    blocks = time_blocks(holdout["event_timestamp"], chosen.block_hours)
+    resampling = Resampling(chosen.n_bootstrap, chosen.confidence, settings.seed, blocks)
+    overall = bootstrap(y, predictions, resampling)
+    columns = slice_columns(X, chosen.slices)
+    slices = by_slice(y, predictions, columns, "roc_auc", chosen.min_slice_rows, resampling)
 
     _write_plots(workspace, y, predictions, slices)
     _write_pictures(workspace, y, predictions, slices, receipt["threshold"])
@@ -42,15 +47,14 @@ def evaluate(settings: Pipeline, workspace: Workspace) -> None:
     # With these the gate can judge the model later, when its features are no longer computed.
     kept = pa.table({"key": holdout[label.key], "probability": predictions["model"]})
     write_parquet(kept, workspace.write("reports/holdout_predictions.parquet"))
-    write_json(_report(overall, slices, receipt, len(y)), workspace.write("reports/evaluation.json"))
+    report = {"run_id": receipt["run_id"], "rows": len(y), "holdout_md5": dvc_hash(path)} | _report(overall, slices)
+    write_json(report, workspace.write("reports/evaluation.json"))
     log.info("evaluated: AUC %.4f on %d rows", metrics["holdout/roc_auc"], len(y))
 
 
-def _report(overall: Bootstrap, slices: list[SliceRow], receipt: dict[str, Any], n_rows: int) -> dict[str, Any]:
+def _report(overall: Bootstrap, slices: list[SliceRow]) -> dict[str, Any]:
     return {
-        "run_id": receipt["run_id"],
-        "rows": n_rows,
-        "confidence": overall.confidence,
+        "confidence": overall.resampling.confidence,
         "models": {
             name: {metric: estimate._asdict() for metric, estimate in overall.estimates(name).items()}
             for name in overall.point

@@ -3,16 +3,34 @@
 import logging
 from typing import Any
 
+from dovetail.contracts.journal import REGISTER
 from dovetail.contracts.model_folders import MODEL_FILE, to_tag
 from dovetail.errors import TrackingError, WorkspaceError
 from dovetail.files import read_json, sha256, write_json
-from dovetail.lineage import EVIDENCE, MEANING_FILE, MODEL_FILES, MODEL_SHA256, SETTINGS_FILE, THRESHOLD
+from dovetail.lineage import (
+    EVALUATED_PREFIX,
+    EVIDENCE,
+    IMPORTANCES_FILE,
+    KEYS_FILE,
+    MEANING_FILE,
+    MODEL_FILES,
+    MODEL_SHA256,
+    PARAMS_FILE,
+    RECALLED,
+    SETTINGS_FILE,
+    THRESHOLD,
+)
 from dovetail.settings.schema import Pipeline
 from dovetail.settings.workspace import Workspace
-from dovetail.tools import experiments, model_files, model_registry
+from dovetail.tools import experiments, git, journal, model_files, model_registry
+from dovetail.tools.model_registry import CHALLENGER, ModelVersion
 
 log = logging.getLogger(__name__)
-DOCUMENTS = ("evaluation.json", "holdout_predictions.parquet", "split_certificate.json")
+HOLDOUT = "data/training_set/holdout.parquet"
+REPORTS = ("evaluation.json", "holdout_predictions.parquet", "split_certificate.json")
+# What the run must hold as it is here; the keys are there since `train`.
+DOCUMENTS = {name: f"reports/{name}" for name in REPORTS} | {KEYS_FILE: f"models/{KEYS_FILE}"}
+OF_TRAINING = (MEANING_FILE, SETTINGS_FILE, PARAMS_FILE, IMPORTANCES_FILE)
 
 
 def register(settings: Pipeline, workspace: Workspace) -> None:
@@ -33,14 +51,17 @@ def register(settings: Pipeline, workspace: Workspace) -> None:
     )
     log.info("register run %s", run_id)
 
-    experiments.add_evaluation(
+    evaluation = read_json(workspace.read("reports/evaluation.json"))
+    experiments.add_results(
         client,
         run_id,
-        metrics=_holdout_metrics(read_json(workspace.read("reports/evaluation.json"))),
+        model_id=receipt["model_id"],
+        data=experiments.Input("holdout", HOLDOUT, evaluation["holdout_md5"], evaluation["rows"], {}),
+        metrics=_holdout_metrics(evaluation),
         pictures=workspace.read("reports/pictures"),
-        documents=[workspace.read(f"reports/{name}") for name in DOCUMENTS],
+        documents=[workspace.read(f"reports/{name}") for name in REPORTS],
     )
-    evidence = model_registry.seal_evidence(run_id, (*DOCUMENTS, MEANING_FILE, SETTINGS_FILE))
+    evidence = model_registry.seal_evidence(run_id, (*DOCUMENTS, *OF_TRAINING))
     _require_stored(workspace, run_id, evidence)
     place = experiments.model_location(client, receipt["model_id"])
     with model_registry.verified_file(place, receipt["files"], f"the model of run {run_id}") as path:
@@ -56,21 +77,34 @@ def register(settings: Pipeline, workspace: Workspace) -> None:
             MODEL_FILES: to_tag(receipt["files"]),
             MODEL_SHA256: receipt["files"][MODEL_FILE],
             EVIDENCE: to_tag(evidence),
+            EVALUATED_PREFIX + HOLDOUT: evaluation["holdout_md5"],
             THRESHOLD: f"{receipt['threshold']:.6f}",
         },
     )
+    _make_challenger(client, workspace, version)
     digest = receipt["files"][MODEL_FILE]
     record = {"name": version.name, "version": version.version, "run_id": version.run_id, "sha256": digest}
     write_json(record, workspace.write("models/version.json"))
-    log.info("registered %s as %s", version, model_registry.CHALLENGER)
+    log.info("registered %s", version)
+
+
+def _make_challenger(client: Any, workspace: Workspace, version: ModelVersion) -> None:
+    """Give the version the alias, if it has not got it and was not recalled; the journal says who made the model."""
+    name = version.name
+    with journal.turn(client, workspace.profile.mlflow, name) as turn:
+        if RECALLED in version.tags or turn.history.recall_of(version.key):
+            log.warning("%s was recalled and does not become %s; see:  python -m dovetail history", version, CHALLENGER)
+        elif turn.aliases.get(CHALLENGER) != version.version:
+            why = f"registered from run {version.run_id}"
+            turn.move(CHALLENGER, version.version, act=REGISTER, who=git.identity_or_user(workspace.root), why=why)
 
 
 def _require_made(workspace: Workspace, run_id: str) -> None:
-    missing = [name for name in DOCUMENTS if not workspace.read(f"reports/{name}").exists()]
+    missing = [path for path in DOCUMENTS.values() if not workspace.read(path).exists()]
     if missing:
         raise WorkspaceError(
             f"{', '.join(missing)} is missing",
-            where=f"in {workspace.read('reports')}; a version is judged by it later.",
+            where=f"in {workspace.root}; a version is judged by it later.",
             todo="Make it:  dvc repro",
         )
     evaluated = read_json(workspace.read("reports/evaluation.json"))["run_id"]
@@ -83,7 +117,7 @@ def _require_made(workspace: Workspace, run_id: str) -> None:
 
 
 def _require_stored(workspace: Workspace, run_id: str, evidence: dict[str, str]) -> None:
-    differ = [name for name in DOCUMENTS if evidence[name] != sha256(workspace.read(f"reports/{name}"))]
+    differ = [name for name, path in DOCUMENTS.items() if evidence[name] != sha256(workspace.read(path))]
     if differ:
         raise TrackingError(
             f"MLflow has not stored {', '.join(differ)} as it is here",

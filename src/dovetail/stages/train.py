@@ -3,21 +3,35 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from sklearn.inspection import permutation_importance
 from sklearn.pipeline import Pipeline as Estimator
 
 from dovetail.contracts.model_folders import TRUSTED_TYPES
-from dovetail.files import read_json, read_parquet, sha256, write_json
-from dovetail.lineage import MEANING_FILE, SETTINGS_FILE, THRESHOLD, Lineage, fingerprint
+from dovetail.files import read_json, read_parquet, sha256, write_json, write_parquet
+from dovetail.lineage import (
+    EXPERIMENT,
+    IMPORTANCES_FILE,
+    KEYS_FILE,
+    MEANING_FILE,
+    PARAMS_FILE,
+    SETTINGS_FILE,
+    THRESHOLD,
+    Lineage,
+    fingerprint,
+)
 from dovetail.science import estimators, pictures
 from dovetail.science.metrics import best_threshold, measure
 from dovetail.science.splits import input_columns
+from dovetail.science.training_keys import ENCODING, learned_keys
 from dovetail.settings.dvc_files import dvc_hash, recorded_hashes
 from dovetail.settings.schema import Baseline, Logistic, Pipeline
-from dovetail.settings.workspace import Workspace
+from dovetail.settings.workspace import Workspace, experiment_name
 from dovetail.tools import experiments, git, model_files, runs
 
 if TYPE_CHECKING:
@@ -40,9 +54,10 @@ def train(settings: Pipeline, workspace: Workspace) -> float:
     p = estimators.probabilities(models["model"], X)
     threshold = best_threshold(y, p)
     metrics = {f"validation/{name}": value for name, value in measure(y, p)._asdict().items()}
-    drawn = _draw(settings, models, X, y, threshold)
+    ranked = _importances(settings, models["model"], X, y)
+    drawn = _draw(settings, models, X, y, threshold, ranked)
 
-    receipt = _record(settings, workspace, models["model"], frames, inputs, metrics, threshold, drawn)
+    receipt = _record(settings, workspace, models["model"], frames, inputs, metrics, threshold, ranked, drawn)
     for name, model in models.items():
         model_files.save_model(model, workspace.write(f"models/{name}.skops"))
     write_json(receipt, workspace.write("models/run.json"))
@@ -68,22 +83,35 @@ def _fit(settings: Pipeline, train: pd.DataFrame, inputs: list[str]) -> dict[str
     return fitted
 
 
-def _draw(
-    settings: Pipeline, models: Mapping[str, Estimator], X: pd.DataFrame, y: Any, threshold: float
-) -> dict[str, "Figure"]:
-    predictions = {name: estimators.probabilities(model, X) for name, model in models.items()}
+def _importances(settings: Pipeline, model: Estimator, X: pd.DataFrame, y: Any) -> dict[str, dict[str, float]]:
+    """By input, the largest first: what the AUC loses when its column is shuffled, and the deviation of that."""
     rows = X.sample(min(N_IMPORTANCE_ROWS, len(X)), random_state=settings.seed).index
     shuffled = permutation_importance(
-        models["model"], X.loc[rows], y[rows], scoring="roc_auc", n_repeats=3, random_state=settings.seed
+        model, X.loc[rows], y[rows], scoring="roc_auc", n_repeats=3, random_state=settings.seed
     )
+    measured = zip(X.columns, shuffled.importances_mean, shuffled.importances_std, strict=True)
+    return {
+        str(name): {"auc_lost": float(mean), "deviation": float(deviation)}
+        for name, mean, deviation in sorted(measured, key=lambda item: -item[1])
+    }
+
+
+def _draw(
+    settings: Pipeline,
+    models: Mapping[str, Estimator],
+    X: pd.DataFrame,
+    y: Any,
+    threshold: float,
+    ranked: Mapping[str, Mapping[str, float]],
+) -> dict[str, "Figure"]:
+    predictions = {name: estimators.probabilities(model, X) for name, model in models.items()}
+    lost, deviation = (np.array([of[part] for of in ranked.values()]) for part in ("auc_lost", "deviation"))
     title = f"{settings.usecase.name}: {settings.model.name}, validation"
     return {
         "validation_curves": pictures.curves(y, predictions, title),
         "validation_calibration": pictures.reliability(y, {"model": predictions["model"]}, title),
         "validation_confusion": pictures.confusion(y, predictions["model"], threshold, title),
-        "permutation_importance": pictures.importances(
-            X.columns.to_list(), shuffled.importances_mean, shuffled.importances_std, title
-        ),
+        "permutation_importance": pictures.importances(list(ranked), lost, deviation, title),
     }
 
 
@@ -95,21 +123,22 @@ def _record(
     inputs: list[str],
     metrics: Mapping[str, float],
     threshold: float,
+    ranked: Mapping[str, Mapping[str, float]],
     drawn: Mapping[str, "Figure"],
 ) -> dict[str, Any]:
     """The receipt of a new MLflow run that holds all of this."""
-    lineage = _lineage(settings, workspace)
+    lineage, experiment = _lineage(settings, workspace, frames), experiment_name()
     client = experiments.connect(workspace.profile.mlflow)
     with runs.recording(
         client,
         workspace.profile.mlflow,
         experiment=settings.usecase.name,
-        run_name=settings.model.name,
+        run_name=" ".join([settings.model.name, *([experiment] if experiment else [])]),
         description=f"{settings.model.name} on {len(frames['train']):,} rows of data version {lineage.data_version}.",
-        tags=lineage.tags() | {THRESHOLD: f"{threshold:.6f}"},
+        tags=lineage.tags() | {THRESHOLD: f"{threshold:.6f}"} | ({EXPERIMENT: experiment} if experiment else {}),
     ) as run_id:
         data = [
-            experiments.Input(part, path, lineage.input_hashes[path], frames[part][inputs])
+            experiments.Input.of(part, path, lineage.input_hashes[path], frames[part][inputs])
             for part, path in PATHS.items()
         ]
         experiments.log_inputs(client, run_id, data)
@@ -117,8 +146,12 @@ def _record(
         experiments.log_pictures(drawn)
         experiments.log_document(settings.model_dump(mode="json"), SETTINGS_FILE)
         experiments.log_document(_definition(workspace)["meaning"], MEANING_FILE)
+        if workspace.is_stage:  # by hand, the settings are others
+            experiments.log_file(workspace.read(PARAMS_FILE))
+        experiments.log_document(ranked, IMPORTANCES_FILE)
+        experiments.log_file(_write_keys(settings, workspace, frames))
         example = frames["train"][inputs].head(5)
-        logged = experiments.log_model(model, example, run_id=run_id, trusted_types=TRUSTED_TYPES)
+        logged = experiments.log_model(model, settings.model.name, example, run_id=run_id, trusted_types=TRUSTED_TYPES)
     return asdict(logged) | {"threshold": threshold, "tags": lineage.tags()}
 
 
@@ -127,7 +160,15 @@ def _definition(workspace: Workspace) -> dict[str, Any]:
     return dict(read_json(workspace.read("data/training_set/definition.json")))
 
 
-def _lineage(settings: Pipeline, workspace: Workspace) -> Lineage:
+def _write_keys(settings: Pipeline, workspace: Workspace, frames: Mapping[str, pd.DataFrame]) -> Path:
+    """The file that says which rows were trained or tuned on."""
+    path = workspace.write(f"models/{KEYS_FILE}")
+    keys = pd.concat([frame[settings.usecase.label.key] for frame in frames.values()])
+    write_parquet(learned_keys(keys), path, ENCODING)
+    return path
+
+
+def _lineage(settings: Pipeline, workspace: Workspace, frames: Mapping[str, pd.DataFrame]) -> Lineage:
     commit, is_dirty = git.state(workspace.root)
     definition = _definition(workspace)
     hashes = {path: str(dvc_hash(workspace.read(path))) for path in PATHS.values()}
@@ -140,8 +181,14 @@ def _lineage(settings: Pipeline, workspace: Workspace) -> Lineage:
         definition_hash=definition["definition_hash"],
         settings_hash=fingerprint(settings.model_dump(mode="json")),
         environment_hash=sha256(workspace.root / "requirements.lock"),
-        trained_until=settings.usecase.split.validation.end.isoformat(),
+        trained_until=_trained_until(settings, frames),
     )
+
+
+def _trained_until(settings: Pipeline, frames: Mapping[str, pd.DataFrame]) -> str:
+    """The end of the validation part, or the moment after the last row if the rows go on: they decide."""
+    last = max(frame["event_timestamp"].max() for frame in frames.values()).to_pydatetime()
+    return str(max(settings.usecase.split.validation.end, last + timedelta(microseconds=1)).isoformat())
 
 
 def _params(settings: Pipeline) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """What a run in MLflow holds, and how it is found again by its receipt."""
 
-import fcntl
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,38 +19,55 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from dovetail.contracts import mlflow_database
 from dovetail.contracts.model_folders import digests
 from dovetail.errors import TrackingError
 from dovetail.lineage import COMPLETE
+from dovetail.locks import alone
 from dovetail.settings.schema import MLflow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MODEL_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+# MLflow's own digests have eight digits; more is cut off in its tables. The tags have the whole hash.
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Input:
-    """A data set that a run read: its role, its path in the repository, DVC's MD5 of it, and its columns."""
+    """A data set that a run read: its role, its path in the repository, DVC's MD5 of it, its rows and columns.
+
+    `columns` are the types by name, empty when nobody says.
+    """
 
     role: str
     path: str
     md5: str
-    frame: pd.DataFrame
+    n_rows: int
+    columns: Mapping[str, str]
+
+    @classmethod
+    def of(cls, role: str, path: str, md5: str, frame: pd.DataFrame) -> "Input":
+        """The data set that is in the frame."""
+        return cls(role, path, md5, len(frame), {str(name): str(dtype) for name, dtype in frame.dtypes.items()})
+
+    @property
+    def digest(self) -> str:
+        """The name of the data in MLflow: the first digits of DVC's hash."""
+        return self.md5[:_DIGITS]
 
     def to_mlflow(self) -> DatasetInput:
         """As MLflow stores it, with DVC's hash as digest; MLflow's own way hashes the frame again, for seconds."""
-        n_rows, n_columns = self.frame.shape
-        columns = [{"type": str(dtype), "name": name} for name, dtype in self.frame.dtypes.items()]
+        columns = [{"type": kind, "name": name} for name, kind in self.columns.items()]
         return DatasetInput(
             Dataset(
                 name=self.role,
-                digest=self.md5,
+                digest=self.digest,
                 source_type="local",
                 source=json.dumps({"uri": self.path}),
                 schema=json.dumps({"mlflow_colspec": columns}),
-                profile=json.dumps({"num_rows": n_rows, "num_elements": n_rows * n_columns}),
+                profile=json.dumps({"num_rows": self.n_rows, "num_elements": self.n_rows * len(columns)}),
             ),
             [InputTag("mlflow.data.context", self.role)],
         )
@@ -78,9 +93,12 @@ def connect(settings: MLflow) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
-        with _alone_with(settings):
+        with alone(settings, "first-use"):  # a tracking server sees to that itself, when it starts
+            _demand_own_tables(settings)
             client = MlflowClient(settings.tracking_uri)
             client.search_experiments(max_results=1)
+    except TrackingError:
+        raise
     except Exception as error:  # SQLAlchemy's, Alembic's and the network's come through as they are
         raise TrackingError(
             f"MLflow does not answer: {str(error).splitlines()[0][:120]}",
@@ -90,29 +108,28 @@ def connect(settings: MLflow) -> MlflowClient:
     return client
 
 
-@contextmanager
-def _alone_with(settings: MLflow) -> Iterator[None]:
-    """Nobody else makes or migrates the database meanwhile; a tracking server sees to that itself, when it starts."""
+def _demand_own_tables(settings: MLflow) -> None:
+    """Nothing, when the tables are this MLflow's or not made yet; a tracking server sees to its own."""
     if settings.database is not None:
-        path = settings.database.with_name(f"{settings.database.name}.lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        mlflow_database.demand_own(settings.database)
     elif settings.tracking_uri.startswith("postgresql"):
-        from sqlalchemy import NullPool, create_engine, text
+        from sqlalchemy import NullPool, create_engine, inspect, text
 
-        engine = create_engine(settings.tracking_uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:  # closing it gives the lock back
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('dovetail: mlflow'))"))
-            yield
-    else:
-        yield
+        with create_engine(settings.tracking_uri, poolclass=NullPool).connect() as connection:
+            if inspect(connection).has_table("alembic_version"):
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                place = public_uri(settings.tracking_uri)
+                mlflow_database.demand_revision(found, place, f"mlflow db upgrade {place}")
 
 
 def public_uri(uri: str) -> str:
     """The URI without user and password."""
     return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
+def describe_experiment(client: MlflowClient, run_id: str, note: str) -> None:
+    """Write on the run's experiment, as MLflow's UI shows it, what its runs are; idempotent."""
+    client.set_experiment_tag(client.get_run(run_id).info.experiment_id, "mlflow.note.content", note)
 
 
 def log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[Input]) -> None:
@@ -137,14 +154,21 @@ def log_document(value: Mapping[str, Any], name: str) -> None:
     mlflow.log_dict(dict(value), name)
 
 
-def log_model(model: Any, example: pd.DataFrame, *, run_id: str, trusted_types: Sequence[str]) -> LoggedModel:
+def log_file(path: Path) -> None:
+    """A file of the active run, under its own name."""
+    mlflow.log_artifact(str(path))
+
+
+def log_model(
+    model: Any, name: str, example: pd.DataFrame, *, run_id: str, trusted_types: Sequence[str]
+) -> LoggedModel:
     """Store the model in the active run with skops, signature and example, and read back what was stored.
 
-    pyfunc predicts probabilities.
+    `name` is how MLflow's tables call it. pyfunc predicts probabilities.
     """
     info = mlflow.sklearn.log_model(
         model,
-        name="model",
+        name=name,
         signature=_signature(example),
         input_example=example,
         serialization_format="skops",
@@ -167,15 +191,39 @@ def _signature(example: pd.DataFrame) -> ModelSignature:
     )
 
 
-def add_evaluation(
-    client: MlflowClient, run_id: str, *, metrics: Mapping[str, float], pictures: Path, documents: Sequence[Path]
+def add_results(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Mapping[str, float],
+    documents: Sequence[Path],
+    pictures: Path | None = None,
+    model_id: str | None = None,
+    data: Input | None = None,
 ) -> None:
-    """Add the holdout's metrics, pictures and reports to a finished run; idempotent."""
+    """Add metrics, files and a folder of pictures to a finished run; idempotent.
+
+    With `model_id` and `data` the metrics are also the model's, measured on that data set, which joins the run.
+    """
+    of_data = {"dataset_name": data.role, "dataset_digest": data.digest} if data else {}
+    if data:
+        log_inputs(client, run_id, [data])
     for name, value in metrics.items():
-        client.log_metric(run_id, name, value)
-    client.log_artifacts(run_id, str(pictures), "pictures")
+        client.log_metric(run_id, name, value, model_id=model_id, **of_data)
+    if pictures:
+        client.log_artifacts(run_id, str(pictures), "pictures")
     for document in documents:
         client.log_artifact(run_id, str(document))
+
+
+def attach(client: MlflowClient, run_id: str, text: str, name: str) -> None:
+    """Put a file that holds the text into a run, finished or not; one that is there is replaced."""
+    client.log_text(run_id, text, name)
+
+
+def artifact_page(client: MlflowClient, run_id: str, name: str) -> str:
+    """Where MLflow's UI shows a file of the run: the part of the address after its # (3.17)."""
+    return f"/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts/{name}"
 
 
 def model_location(client: MlflowClient, model_id: str) -> str:

@@ -14,17 +14,16 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion as _MLflowVersion
 from mlflow.exceptions import MlflowException
 
-from dovetail.contracts import model_folders
+from dovetail.contracts import journal, model_folders
 from dovetail.errors import ModelUnavailableError, NoChampionError
 from dovetail.files import read_json, sha256
-from dovetail.lineage import EVIDENCE, MEANING_FILE, MODEL_FILES, RUN_ID
+from dovetail.lineage import EVIDENCE, GATE_RECORD, MEANING_FILE, MODEL_FILES, RUN_ID
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
+CHAMPION, CHALLENGER = journal.CHAMPION, "challenger"
 MOST = 10
 _INSTEAD = (
-    "Do not load it. Restore the artifact store, make the model again (python -m dovetail mend), or point the alias at "
-    "another version in the MLflow UI:  make ui"
+    "Do not load it. Restore the artifact store, make the model again (python -m dovetail mend), or go back to the "
+    "last good one:  python -m dovetail rollback reason='…'"
 )
 
 
@@ -41,31 +40,61 @@ class ModelVersion:
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 
+    @property
+    def key(self) -> journal.Key:
+        """How the journal names it: the number, and the digest of its files."""
+        return self.version, journal.digest_of(self.tags)
+
 
 def register(
     client: MlflowClient, name: str, *, run_id: str, model_id: str, model_uri: str, tags: Mapping[str, str]
 ) -> ModelVersion:
-    """The version made of a run's model, with the tags and the alias challenger.
+    """The version made of a run's model, with the tags.
 
     The same run gives the same version again, with the tags as they are now: its evaluation may be a newer one.
     """
     try:
-        client.create_registered_model(name, description=f"Models of the use case '{name}'; production is @{CHAMPION}.")
+        client.create_registered_model(name, description=_about(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     existing = [v for v in client.search_model_versions(f"name='{name}'") if v.tags.get(RUN_ID) == run_id]
     made = existing or [
         client.create_model_version(
-            name, source=model_uri, run_id=run_id, model_id=model_id, tags={**tags, RUN_ID: run_id}
+            name,
+            source=model_uri,
+            run_id=run_id,
+            model_id=model_id,
+            tags={**tags, RUN_ID: run_id},
+            description="Not judged yet. The gate is asked by `python -m dovetail promote`.",
         )
     ]
     found = _record(made[0])
     for key, value in tags.items():
         if found.tags.get(key) != value:
             client.set_model_version_tag(name, str(found.version), key, value)
-    set_alias(client, name, CHALLENGER, found.version)
     return found
+
+
+def _about(name: str) -> str:
+    """For people, in Markdown. MLflow's UI makes a link to GitHub of a word that starts with an @ (3.17)."""
+    return (
+        f"Models of the use case '{name}'. In production is the version with the alias `{CHAMPION}`; `{CHALLENGER}` is "
+        "the one that the gate is asked about next. Each version's description says what the gate found.\n\n"
+        f"`python -m dovetail promote` asks the gate and moves the alias. Who moved one, and why, is in the experiment "
+        f"'{name} journal', and told by `python -m dovetail history`."
+    )
+
+
+def without_alias(client: MlflowClient, name: str, alias: str) -> NoChampionError:
+    """The error that no version has the alias; it lists the aliases there are."""
+    n_versions, aliases = _aliases(client, name)
+    listed = ", ".join(f"{known} -> {version}" for known, version in sorted(aliases.items())) or "none"
+    return NoChampionError(
+        f"no version of model '{name}' has the alias '{alias}'",
+        where=f"in the model registry ({n_versions} versions; aliases: {listed}).",
+        todo="Promote one first:  python -m dovetail promote" if n_versions else "Make one first:  make run",
+    )
 
 
 def with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
@@ -76,13 +105,7 @@ def with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
     """
     found = find_alias(client, name, alias)
     if found is None:
-        n_versions, aliases = _aliases(client, name)
-        listed = ", ".join(f"{known} -> {version}" for known, version in sorted(aliases.items())) or "none"
-        raise NoChampionError(
-            f"no version of model '{name}' has the alias '{alias}'",
-            where=f"in the model registry ({n_versions} versions; aliases: {listed}).",
-            todo="Promote one first:  python -m dovetail promote" if n_versions else "Make one first:  make run",
-        )
+        raise without_alias(client, name, alias)
     return found
 
 
@@ -96,8 +119,36 @@ def find_version(client: MlflowClient, name: str, version: int) -> ModelVersion 
     """The version; None when it does not exist."""
     try:
         return _record(client.get_model_version(name, str(version)))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
+
+
+def get_version(client: MlflowClient, name: str, version: int) -> ModelVersion:
+    """The version.
+
+    Raises:
+        ModelUnavailableError: it does not exist; the message lists those that do.
+    """
+    found = find_version(client, name, version)
+    if found is None:
+        numbers = sorted((int(v.version) for v in client.search_model_versions(f"name='{name}'")), reverse=True)
+        newest = ", ".join(map(str, numbers[:MOST])) + (f" and {len(numbers) - MOST} more" if numbers[MOST:] else "")
+        raise ModelUnavailableError(
+            f"there is no version {version} of model '{name}'",
+            where=f"in the model registry ({len(numbers)} versions{f': {newest}' if numbers else ''}).",
+            todo="See what happened to which:  python -m dovetail history" if numbers else "Make one first:  make run",
+        )
+    return found
+
+
+def listed(client: MlflowClient, name: str) -> str:
+    """The model's versions and aliases, for people: `versions 1, 2; aliases champion -> 1`."""
+    _, aliases = _aliases(client, name)
+    numbers = sorted(int(version.version) for version in client.search_model_versions(f"name='{name}'"))
+    held = ", ".join(f"{alias} -> {version}" for alias, version in sorted(aliases.items())) or "none"
+    return f"versions {', '.join(map(str, numbers[-MOST:])) or 'none'}; aliases {held}"
 
 
 def in_use(client: MlflowClient) -> Iterator[tuple[ModelVersion, str]]:
@@ -110,14 +161,12 @@ def in_use(client: MlflowClient) -> Iterator[tuple[ModelVersion, str]]:
             yield version, ", ".join(alias for alias, holds in held.items() if holds == number)
 
 
-def set_alias(client: MlflowClient, name: str, alias: str, version: int) -> None:
-    """Point the alias at the version, wherever it pointed before."""
-    client.set_registered_model_alias(name, alias, str(version))
-
-
-def annotate(client: MlflowClient, version: ModelVersion, *, description: str, tags: Mapping[str, str]) -> None:
-    """Write what people read (the description) and what they search by (the tags) on the version."""
-    client.update_model_version(version.name, str(version.version), description=description)
+def annotate(
+    client: MlflowClient, version: ModelVersion, *, tags: Mapping[str, str], description: str | None = None
+) -> None:
+    """Write what people read (the description; None leaves it) and what they search by (the tags) on the version."""
+    if description is not None:
+        client.update_model_version(version.name, str(version.version), description=description)
     for key, value in tags.items():
         client.set_model_version_tag(version.name, str(version.version), key, value)
 
@@ -213,12 +262,13 @@ def seal_evidence(run_id: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def fetch_evidence(version: ModelVersion, name: str, folder: Path) -> Path | None:
-    """A file of the version's run that was sealed with the version, brought into `folder`; None when it is lost.
+    """A file of the version's run that was sealed with the version, brought into `folder`; None when there is none.
 
     Raises:
         ModelUnavailableError: the run has another file than the one that was sealed.
     """
-    sealed = model_folders.from_tag(version.tags.get(EVIDENCE)).get(name)
+    manifests = (model_folders.from_tag(version.tags.get(tag)) for tag in (EVIDENCE, GATE_RECORD))
+    sealed = next((manifest[name] for manifest in manifests if name in manifest), None)
     path = _attached(version.run_id, name, folder) if sealed else None
     if path and sha256(path) != sealed:
         raise ModelUnavailableError(

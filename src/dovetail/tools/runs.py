@@ -1,5 +1,6 @@
 """A run's life in MLflow: opened in one place, and ended in every case, also by whoever finds it left behind."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,20 @@ from dovetail.lineage import ABANDONED, COMPLETE, LEASE
 from dovetail.settings.schema import MLflow
 
 log = logging.getLogger(__name__)
+NOTE = "mlflow.note.content"
 _OPEN = "attributes.status = 'RUNNING'"
+# A view of the run table that MLflow's UI offers under "Views", and opens by this key in the address. It is how the UI
+# saves one (3.17, experiment-page: `sharedViewState`); one that does not know it shows its own columns.
+_VIEW = "results"
+_COLUMNS = (
+    "attributes.`Models`",
+    "metrics.`holdout/roc_auc`",
+    "metrics.`holdout/brier`",
+    "metrics.`validation/roc_auc`",
+    "params.`model`",
+    "tags.`dvc.data_version`",
+    "tags.`git.commit`",
+)
 
 
 @contextmanager
@@ -34,7 +48,11 @@ def recording(
     lease = Lease.new()
     with leases.holding(lease, _lease_folder(settings)), leases.ending_on_signals():
         run_id = mlflow.start_run(
-            experiment_id=experiment_id, run_name=run_name, description=description, tags={**tags, LEASE: str(lease)}
+            experiment_id=experiment_id,
+            run_name=run_name,
+            description=description,
+            # MLflow would name the source by the path of __main__.py.
+            tags={"mlflow.source.name": "dovetail train", **tags, LEASE: str(lease)},
         ).info.run_id
         status = "FAILED"
         try:
@@ -101,11 +119,29 @@ def _experiment(client: MlflowClient, settings: MLflow, name: str) -> str:
         return str(found.experiment_id)
     # The place is fixed for good when the experiment is made, so it must not depend on the working directory.
     location = Path(settings.artifact_location).as_uri() if settings.artifact_location else None
-    note = f"Runs of the use case '{name}': one for each training, by `dvc repro`, `dvc exp run` or by hand."
     try:
-        return str(client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note}))
+        made = str(client.create_experiment(name, artifact_location=location, tags=_shown(name)))
     except MlflowException:
         made_by_another = client.get_experiment_by_name(name)
         if made_by_another is None:
             raise
         return str(made_by_another.experiment_id)
+    client.set_experiment_tag(made, NOTE, _note(name, made))
+    return made
+
+
+def _shown(name: str) -> dict[str, str]:
+    """What MLflow's UI needs to know of the experiment; its note comes when its number is known."""
+    view = {"name": "Results", "createdAt": 0, "updatedAt": 0, "state": json.dumps({"selectedColumns": _COLUMNS})}
+    return {f"mlflow.sharedViewState.{_VIEW}": json.dumps(view), NOTE: f"Runs of the use case '{name}'."}
+
+
+def _note(name: str, experiment_id: str) -> str:
+    """For people, in Markdown; links start with #, so that they hold at any address of the UI."""
+    runs = f"#/experiments/{experiment_id}/runs?viewStateShareKey={_VIEW}&workflowType=machine_learning"
+    return (
+        # The UI shows one line until it is asked for more.
+        f"Runs of the use case '{name}': [their results in a table]({runs}), "
+        f"[model versions and what is in production](#/models/{name}).\n\n"
+        "There is one for each training, by `dvc repro`, by `dvc exp run` or by hand."
+    )

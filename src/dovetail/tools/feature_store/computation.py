@@ -70,6 +70,11 @@ class Module:
         return display.values[keys.index(key)] if None not in keys and key in keys else None
 
 
+def text_hash(source: str) -> str:
+    """SHA-256 of what a module's text says: comments, docstrings and formatting change nothing."""
+    return hashlib.sha256(json.dumps(_meaning(ast.parse(source)), sort_keys=True).encode()).hexdigest()
+
+
 def _bound(node: ast.AST) -> Iterator[str]:
     """The names that a statement binds in its own scope."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -15,7 +15,7 @@ from feast.base_feature_view import BaseFeatureView
 from feast.data_source import DataSource
 from feast.entity import Entity
 
-from dovetail.lineage import fingerprint
+from dovetail.lineage import fingerprint, without_texts
 from dovetail.settings.schema import UseCase
 from dovetail.tools.feature_store.computation import Module
 from dovetail.tools.feature_store.definitions import MAX_FINDINGS, Definitions
@@ -60,7 +60,7 @@ def service_meaning(definitions: Definitions) -> Meaning:
 
 def meaning_hash(document: Meaning) -> str:
     """SHA-256 of what the document says; the texts of computations are for people, and do not count."""
-    return fingerprint(_without_texts(document))
+    return fingerprint(without_texts(document))
 
 
 def differences(old: Meaning, new: Meaning) -> dict[str, list[str]]:
@@ -137,12 +137,6 @@ def _on_demand_meaning(view: OnDemandFeatureView) -> Meaning:
     }
 
 
-def _without_texts(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_texts(item) for name, item in value.items() if name != "text" or "hash" not in value}
-    return value
-
-
 SAID = {
     "ttl_seconds": "time to live",
     "created_timestamp_column": "created timestamp",
@@ -154,7 +148,7 @@ SAID = {
 
 def _changes(old: Any, new: Any, what: str = "") -> Iterator[str]:
     """The differences of two parts of documents, each named by where it is."""
-    if _without_texts(old) == _without_texts(new):
+    if without_texts(old) == without_texts(new):
         return
     is_code = any(isinstance(value, Mapping) and "hash" in value for value in (old, new))
     if isinstance(old, Mapping) and isinstance(new, Mapping) and not is_code:
